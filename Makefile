@@ -1,0 +1,43 @@
+# Everything runs from .venv, which is made on the first call. PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := requirements.lock
+PURE := tests --ignore=tests/live --ignore=tests/races --ignore=tests/browser
+
+.PHONY: install run demo test pure check bench lock clean
+
+install: .venv/installed
+
+.venv/installed: $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Millrace needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose another: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv || { echo "The venv module is missing; on Debian: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install
+	@$(BIN)/millrace up
+
+demo: install
+	@$(BIN)/millrace demo
+
+test: install
+	$(BIN)/python -m pytest tests
+
+pure: install
+	$(BIN)/python -m pytest $(PURE)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy src tests bench models
+
+bench: install
+	$(BIN)/python -m bench
+
+lock:
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --upgrade -o $(LOCK)
+
+clean:
+	rm -rf .venv build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The recipe of the bundled model: from invented shops to a GGUF file. See README.md."""

@@ -1,0 +1,73 @@
+"""From dialogues to batches of tokens: endless, seeded, never the same dialogue twice on purpose.
+
+A batch holds whole dialogues end to end and their lengths, so that attention stays inside each; nothing is padded.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from tiny.conversation import Dialogue
+from tiny.dialogues import make_dialogue
+from tiny.shared import read_heard, read_services
+
+LONGEST = 1024  # tokens of a dialogue; longer ones are left out
+WEIGHTS = {"system": 0.0, "user": 0.1, "assistant": 1.0}  # of the loss, by who speaks
+SERVICE_SHARE = 0.02  # of the dialogues, when the shared folder is there
+HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
+
+
+class Batch(NamedTuple):
+    tokens: np.ndarray  # (N,) int64
+    weights: np.ndarray  # (N,) float32: weight of predicting the token at this place
+    lengths: list[int]  # of the dialogues, N in sum
+
+
+class Corpus:
+    """Batches by number: the same seed and number give the same batch, so a run can go on after a stop."""
+
+    def __init__(self, tokenizer: Tokenizer, shared: Path | None, seed: int) -> None:
+        self.tokenizer = tokenizer
+        self.seed = seed
+        self.heard = read_heard(shared) if shared else {}
+        self.services = read_services(shared) if shared else []
+        self.start, self.end = self._ids("<|im_start|>"), self._ids("<|im_end|>")
+        self.newline = self._ids("\n")
+
+    def batch(self, number: int, size: int) -> Batch:
+        """Whole dialogues of together at most `size` tokens, and nearly as many."""
+        rng = random.Random(f"{self.seed}/{number}")
+        tokens: list[int] = []
+        weights: list[float] = []
+        lengths: list[int] = []
+        while len(tokens) < size - LONGEST // 4:
+            more, weight = self.encode(self._dialogue(rng))
+            if len(more) <= min(LONGEST, size - len(tokens)):
+                tokens += more
+                weights += weight
+                lengths.append(len(more))
+        return Batch(np.array(tokens, dtype=np.int64), np.array(weights, dtype=np.float32), lengths)
+
+    def encode(self, dialogue: Dialogue) -> tuple[list[int], list[float]]:
+        """ChatML tokens and their loss weights; the end of an assistant's turn counts as said by the assistant."""
+        tokens: list[int] = []
+        weights: list[float] = []
+        for role, text in dialogue:
+            header, body = self._ids(f"{role}\n"), self._ids(text)
+            tokens += [*self.start, *header, *body, *self.end, *self.newline]
+            weights += [0.0] * (1 + len(header)) + [WEIGHTS[role]] * (len(body) + 1) + [0.0] * len(self.newline)
+        return tokens, weights
+
+    def _dialogue(self, rng: random.Random) -> Dialogue:
+        if self.services and rng.random() < SERVICE_SHARE:
+            return rng.choice(self.services)
+        return make_dialogue(rng, self.heard)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text).ids
+        return ids

@@ -1,0 +1,1 @@
+"""Values without I/O: identifiers, money, time, refusals. Knows no other room."""

@@ -1,0 +1,1 @@
+"""Models on offer: the one answer to "which model"."""

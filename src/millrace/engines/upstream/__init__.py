@@ -1,0 +1,1 @@
+"""What engines behind an OpenAI-compatible HTTP server share: orders out, frames in, tokens counted, refusals told."""

@@ -1,0 +1,171 @@
+"""The ASGI application: which handler answers which path, who may call it, and what becomes of errors.
+
+The inference routes are plain ASGI; every path that is not the API's goes to the pages application.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
+
+from millrace.base.errors import Reason, Refusal
+from millrace.base.ids import Ids
+from millrace.engines.protocol import Engine, EngineState
+from millrace.gateway.exchange import App, ClientGone, Exchange, Receive, Scope, Send
+from millrace.gateway.inference import Inference, internal_error
+from millrace.gateway.metrics import Metrics
+from millrace.gateway.reads import Reads
+from millrace.tenants.authenticate import Directory
+from millrace.tenants.values import Caller
+from millrace.tenants.values import Scope as KeyScope
+from millrace.wire.frames import render_error_frame
+from millrace.wire.json_body import encode
+
+_log = logging.getLogger("millrace.gateway")
+
+Handler = Callable[[Exchange, Caller], Awaitable[None]]
+OpenHandler = Callable[[Exchange], Awaitable[None]]
+
+
+class Route(NamedTuple):
+    """A path of the API, or a prefix of paths where it ends with a slash. The table is also what the reference page shows."""
+
+    method: str
+    path: str
+    summary: str
+
+
+CHAT: Final = Route("POST", "/v1/chat/completions", "Answer a chat, whole or as a stream.")
+COMPLETIONS: Final = Route("POST", "/v1/completions", "Continue a text, whole or as a stream.")
+EMBEDDINGS: Final = Route("POST", "/v1/embeddings", "Turn texts into vectors.")
+MODELS: Final = Route("GET", "/v1/models", "The models on offer, with lengths and prices.")
+MODEL: Final = Route("GET", "/v1/models/", "One model by its name.")
+RECEIPT: Final = Route("GET", "/v1/receipts/", "What one request consumed and cost, by its x-request-id.")
+BALANCE: Final = Route("GET", "/v1/balance", "What the tenant has, what is held, what is available.")
+USAGE: Final = Route("GET", "/v1/usage", "Usage by model, day or key: ?from=2026-11-01&to=2026-12-01&by=day.")
+HEALTH: Final = Route("GET", "/healthz", "200 while the process is alive.")
+READY: Final = Route("GET", "/readyz", "200 when every model is ready, else 503 and which is not.")
+METRICS: Final = Route("GET", "/metrics", "Prometheus metrics.")
+
+ROUTES: Final = (CHAT, COMPLETIONS, EMBEDDINGS, MODELS, MODEL, RECEIPT, BALANCE, USAGE, HEALTH, READY, METRICS)
+INFERENCE: Final = (CHAT, COMPLETIONS, EMBEDDINGS)
+
+
+class Gateway:
+    """The application that the HTTP server runs."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        inference: Inference,
+        reads: Reads,
+        engines: Mapping[str, Engine],
+        metrics: Metrics,
+        ids: Ids,
+        pages: App,
+    ) -> None:
+        self._directory = directory
+        self._inference = inference
+        self._engines = engines
+        self._metrics = metrics
+        self._ids = ids
+        self._pages = pages
+        self._open: dict[str, tuple[Route, OpenHandler]] = {
+            HEALTH.path: (HEALTH, self._health),
+            READY.path: (READY, self._ready),
+            METRICS.path: (METRICS, self._render_metrics),
+        }
+        self._exact: dict[str, tuple[Route, Handler]] = {
+            CHAT.path: (CHAT, inference.chat),
+            COMPLETIONS.path: (COMPLETIONS, inference.completion),
+            EMBEDDINGS.path: (EMBEDDINGS, inference.embeddings),
+            MODELS.path: (MODELS, reads.models),
+            BALANCE.path: (BALANCE, reads.balance),
+            USAGE.path: (USAGE, reads.usage),
+        }
+        self._prefixes: tuple[tuple[Route, Handler], ...] = ((MODEL, reads.model), (RECEIPT, reads.receipt))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, self._ids.new("req"))
+        try:
+            await self._route(exchange, scope, receive, send)
+        except Refusal as refusal:
+            self._metrics.refused(refusal.reason)
+            await _refuse(exchange, refusal)
+        except ClientGone:
+            self._metrics.refused("client_gone")
+        except Exception:
+            _log.exception("request %s broke: %s %s", exchange.request_id, exchange.method, exchange.path)
+            self._metrics.broke()
+            await _refuse(exchange, internal_error())
+
+    async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        open_ = self._open.get(exchange.path)
+        if open_ is not None:
+            _require_method(exchange, open_[0])
+            await open_[1](exchange)
+            return
+        if not exchange.path.startswith("/v1/"):
+            await self._pages(scope, receive, send)
+            return
+        route, handler = self._find(exchange)
+        _require_method(exchange, route)
+        caller = self._directory.caller(_bearer(exchange))
+        if route in INFERENCE:
+            caller.require(KeyScope.INFERENCE)
+            _refuse_idempotency(exchange)
+        await handler(exchange, caller)
+
+    def _find(self, exchange: Exchange) -> tuple[Route, Handler]:
+        found = self._exact.get(exchange.path)
+        if found is not None:
+            return found
+        for route, handler in self._prefixes:
+            if exchange.path.startswith(route.path) and exchange.path != route.path:
+                return route, handler
+        raise Refusal(
+            Reason.NOT_FOUND, f"there is no {exchange.path[:200]} here; see /docs for the routes of this API"
+        )
+
+    async def _health(self, exchange: Exchange) -> None:
+        await exchange.answer(b'{"status":"ok"}')
+
+    async def _ready(self, exchange: Exchange) -> None:
+        states = {name: engine.state.value for name, engine in self._engines.items()}
+        ready = not self._inference.draining and all(state == EngineState.READY for state in states.values())
+        body = encode({"status": "ready" if ready else "not ready", "models": states})
+        await exchange.answer(body, status=200 if ready else 503)
+
+    async def _render_metrics(self, exchange: Exchange) -> None:
+        self._metrics.in_flight.set(len(self._inference.running))
+        for name, engine in self._engines.items():
+            self._metrics.engine_ready.labels(name).set(engine.state is EngineState.READY)
+        await exchange.answer(self._metrics.render(), fields=[(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
+
+
+def _bearer(exchange: Exchange) -> str:
+    """The secret of the Authorization header; an empty one is answered like a wrong one."""
+    header = exchange.header(b"authorization") or b""
+    scheme, _, secret = header.decode("latin-1").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _require_method(exchange: Exchange, route: Route) -> None:
+    if exchange.method != route.method and (exchange.method, route.method) != ("HEAD", "GET"):
+        raise Refusal(Reason.METHOD_NOT_ALLOWED, f"{route.path} takes {route.method}, not {exchange.method}")
+
+
+def _refuse_idempotency(exchange: Exchange) -> None:
+    if exchange.header(b"idempotency-key") is not None:
+        raise Refusal(
+            Reason.UNSUPPORTED_PARAMETER,
+            "Idempotency-Key: answers are not kept for repetition yet; leave the header out",
+            param="Idempotency-Key",
+        )
+
+
+async def _refuse(exchange: Exchange, refusal: Refusal) -> None:
+    if exchange.started:
+        await exchange.finish(render_error_frame(refusal))
+    else:
+        await exchange.refuse(refusal)

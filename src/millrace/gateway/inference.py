@@ -1,0 +1,292 @@
+"""One path for every inference request: admit, hold, generate, release, settle exactly once, whatever ends it.
+
+A stream is settled before its last frame, which carries the settled usage. A whole answer is written down, sent, and then
+settled: its usage is known before, and nobody is billed for an answer that did not leave.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import NamedTuple
+
+from millrace.base.clock import NS_PER_S, Clock
+from millrace.base.errors import Reason, Refusal
+from millrace.engines.protocol import makes_no_embeddings
+from millrace.gateway.admission import Admission, Admitted, payer_of
+from millrace.gateway.exchange import SSE, Exchange
+from millrace.gateway.interrupt import Cause, Interrupted
+from millrace.gateway.limiter import Limiter
+from millrace.gateway.metrics import Metrics
+from millrace.gateway.run import Run
+from millrace.generation.chunk import CountedBy, TokenCounts
+from millrace.generation.prompt import TextPrompt
+from millrace.money.billing.books import Books
+from millrace.money.billing.hold import Outcome, Payer, clip
+from millrace.money.metering.usage import Status, Usage
+from millrace.money.rating.book import PriceVersion
+from millrace.settings.limits import Limits
+from millrace.tenants.values import Caller
+from millrace.wire.chat import ChatRequest, parse_chat
+from millrace.wire.chat_frames import ChatFrames
+from millrace.wire.collected import Choice, Collected
+from millrace.wire.completion_frames import CompletionFrames
+from millrace.wire.completions import CompletionRequest, parse_completion
+from millrace.wire.embeddings import parse_embeddings, render_embeddings
+from millrace.wire.frames import DONE, Frames
+from millrace.wire.render_chat import render_chat
+from millrace.wire.render_completion import render_completion
+
+_log = logging.getLogger("millrace.gateway")
+
+Render = Callable[[str, str, int, tuple[Choice, ...], TokenCounts], bytes]
+Work = Callable[[Run], Awaitable[Outcome]]
+
+
+class Form(NamedTuple):
+    """How a kind of answer is written: as a stream of frames, or whole."""
+
+    frames: type[ChatFrames] | type[CompletionFrames]
+    render: Render
+
+
+CHAT = Form(ChatFrames, render_chat)
+COMPLETION = Form(CompletionFrames, render_completion)
+
+
+class Job(NamedTuple):
+    """What is held for, whatever the kind of request."""
+
+    payer: Payer
+    price: PriceVersion
+    input_bound: int
+    output_bound: int
+
+
+class Inference:
+    """Runs the inference requests of one gateway. `running` are those between hold and settlement."""
+
+    def __init__(
+        self, admission: Admission, books: Books, limiter: Limiter, limits: Limits, clock: Clock, metrics: Metrics
+    ) -> None:
+        self.running: dict[str, Run] = {}
+        self.draining = False
+        self._admission = admission
+        self._books = books
+        self._limiter = limiter
+        self._limits = limits
+        self._clock = clock
+        self._metrics = metrics
+
+    async def chat(self, exchange: Exchange, caller: Caller) -> None:
+        asked = parse_chat(await exchange.body(self._limits))
+        await self._generate(exchange, caller, asked, CHAT)
+
+    async def completion(self, exchange: Exchange, caller: Caller) -> None:
+        asked = parse_completion(await exchange.body(self._limits))
+        await self._generate(exchange, caller, asked, COMPLETION)
+
+    async def embeddings(self, exchange: Exchange, caller: Caller) -> None:
+        asked = parse_embeddings(await exchange.body(self._limits))
+        self._refuse_when_draining()
+        offer = self._admission.offer(asked.model, caller)
+        if not offer.engine.embeds:
+            raise makes_no_embeddings(asked.model)
+        sizes = [await offer.engine.measure(TextPrompt(text=text)) for text in asked.texts]
+        for index, size in enumerate(sizes):
+            if size.exact and size.tokens > offer.model.context_tokens:
+                raise Refusal(
+                    Reason.CONTEXT_LENGTH_EXCEEDED,
+                    f"input[{index}] has {size.tokens} tokens; model {asked.model!r} takes {offer.model.context_tokens}",
+                    param=f"input[{index}]",
+                )
+
+        async def work(run: Run) -> Outcome:
+            made = await offer.engine.embed(asked.texts)
+            counts = self._settled_counts(TokenCounts(input=made.input_tokens), job)
+            body = render_embeddings(asked.model, made.vectors, counts.input, asked.encoding)
+            return await _deliver_whole(run, body, counts, made.counted_by)
+
+        job = Job(payer_of(caller), offer.price, sum(size.tokens for size in sizes), 0)
+        await self._run(exchange, caller, job, work)
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, give what runs that long, then end and settle it."""
+        self.draining = True
+        for _ in range(int(seconds * 10)):
+            if not self.running:
+                return
+            await self._clock.sleep(0.1)
+        self.end_all()
+        while self.running:
+            await self._clock.sleep(0.05)
+
+    def end_all(self) -> None:
+        """End every running request now; each settles at what left."""
+        for run in list(self.running.values()):
+            run.interrupt.fire(Cause.SHUTDOWN)
+
+    async def _generate(
+        self, exchange: Exchange, caller: Caller, asked: ChatRequest | CompletionRequest, form: Form
+    ) -> None:
+        self._refuse_when_draining()
+        offer = self._admission.offer(asked.model, caller)
+        admitted = await self._admission.admit(
+            exchange.request_id, offer, caller, asked.prompt, asked.sampling, asked.max_tokens, asked.stream
+        )
+        created = self._clock.now() // NS_PER_S
+        job = Job(admitted.payer, offer.price, admitted.input_bound, admitted.output_bound)
+        if not asked.stream:
+
+            async def whole(run: Run) -> Outcome:
+                collected, counts, counted_by = await _collect(admitted)
+                counts = self._settled_counts(counts, job)
+                body = form.render(exchange.request_id, asked.model, created, collected.choices(), counts)
+                return await _deliver_whole(run, body, counts, counted_by)
+
+            await self._run(exchange, caller, job, whole)
+            return
+
+        frames = form.frames(
+            exchange.request_id, asked.model, created, choices=admitted.order.choices, include_usage=asked.include_usage
+        )
+
+        async def stream(run: Run) -> Outcome:
+            return await _stream(run, admitted, frames, asked.usage_each)
+
+        def last(usage: Usage) -> bytes:
+            return (frames.usage(usage.tokens) if asked.include_usage else b"") + DONE
+
+        await self._run(exchange, caller, job, stream, frames, last)
+
+    async def _run(
+        self,
+        exchange: Exchange,
+        caller: Caller,
+        job: Job,
+        work: Work,
+        frames: Frames | None = None,
+        last: Callable[[Usage], bytes] | None = None,
+    ) -> None:
+        """Hold, work, settle. After the hold nothing leaves this function before the settlement was tried."""
+        permit = self._limiter.admit(caller.key, job.input_bound + job.output_bound)
+        used = 0
+        try:
+            hold = await self._books.hold(exchange.request_id, job.payer, job.price, job.input_bound, job.output_bound)
+            run = Run(exchange, self._books, hold)
+            self.running[exchange.request_id] = run
+            try:
+                outcome, refusal = await self._work(run, work)
+                usage = await self._books.settle(hold, outcome)
+            finally:
+                del self.running[exchange.request_id]
+                run.settled.set()
+            used = usage.tokens.input + usage.tokens.output
+            self._metrics.settled(usage, self._clock.now())
+        finally:
+            permit.release(used)
+        if run.interrupt.cause is Cause.CLIENT_GONE:
+            return
+        if refusal is not None:
+            await _tell(exchange, refusal, frames)
+        elif last is not None:
+            await exchange.finish(last(usage))
+
+    async def _work(self, run: Run, work: Work) -> tuple[Outcome, Refusal | None]:
+        """How the work ended, and what to tell the client if it did not end well."""
+        timer = asyncio.get_running_loop().call_later(
+            self._limits.request_timeout_s, run.interrupt.fire, Cause.TIME_IS_UP
+        )
+        run.exchange.connection.listen(run.client_gone)
+        try:
+            with run.interrupt.interruptible():
+                return await work(run), None
+        except Interrupted as interrupted:
+            return self._interrupted(run, interrupted.cause)
+        except Refusal as refusal:
+            return run.broken_off(Status.FAILED), refusal
+        except asyncio.CancelledError:
+            await self._books.settle(run.hold, run.broken_off(Status.FAILED))
+            raise
+        except Exception:
+            _log.exception("request %s broke", run.hold.request_id)
+            self._metrics.broke()
+            return run.broken_off(Status.FAILED), internal_error()
+        finally:
+            timer.cancel()
+            run.exchange.connection.listen(None)
+
+    def _interrupted(self, run: Run, cause: Cause) -> tuple[Outcome, Refusal | None]:
+        if cause is Cause.CLIENT_GONE:
+            return run.broken_off(Status.CANCELLED), None
+        if cause is Cause.SHUTDOWN:
+            return run.broken_off(Status.FAILED), _stopping()
+        return run.broken_off(Status.FAILED), Refusal(
+            Reason.ENGINE_FAILED,
+            f"the answer took longer than {self._limits.request_timeout_s:g} seconds and was cut; ask for fewer tokens",
+        )
+
+    def _settled_counts(self, counts: TokenCounts, job: Job) -> TokenCounts:
+        """The counts as they will be settled: never more than was held for."""
+        return clip(counts, job.input_bound, job.output_bound)[0]
+
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise _stopping()
+
+
+async def _collect(admitted: Admitted) -> tuple[Collected, TokenCounts, CountedBy]:
+    collected = Collected(admitted.order.choices)
+    counts, counted_by = TokenCounts(), CountedBy.ENGINE
+    async with aclosing(admitted.offer.engine.generate(admitted.order)) as chunks:
+        async for chunk in chunks:
+            collected.add(chunk)
+            counts, counted_by = chunk.counts, chunk.counted_by
+    return collected, counts, counted_by
+
+
+async def _deliver_whole(run: Run, body: bytes, counts: TokenCounts, counted_by: CountedBy) -> Outcome:
+    """Write down, send, note that it left: an answer that does not leave costs nothing."""
+    run.record(counts, counted_by)
+    if not await run.exchange.answer(body):
+        run.client_gone()
+        return run.broken_off(Status.CANCELLED)
+    run.confirm()
+    return run.completed(counts, counted_by)
+
+
+async def _stream(run: Run, admitted: Admitted, frames: Frames, usage_each: bool) -> Outcome:
+    """Release each chunk as it comes. The status line waits for the first one: until then a refusal still has its status."""
+    counts, counted_by = TokenCounts(), CountedBy.ENGINE
+    async with aclosing(admitted.offer.engine.generate(admitted.order)) as chunks:
+        async for chunk in chunks:
+            counts, counted_by = chunk.counts, chunk.counted_by
+            frame = frames.chunk(chunk, usage_each)
+            if not run.exchange.started:
+                await run.exchange.start(200, SSE)
+                frame = b"".join([frames.opening(choice) for choice in range(admitted.order.choices)]) + frame
+            if frame and not await run.release(frame, chunk):
+                run.client_gone()
+                return run.broken_off(Status.CANCELLED)
+    if not run.exchange.started:
+        await run.exchange.start(200, SSE)
+    return run.completed(counts, counted_by)
+
+
+async def _tell(exchange: Exchange, refusal: Refusal, frames: Frames | None) -> None:
+    """A refusal with its status while there is still a status line to send, else as the frame that breaks the stream off."""
+    if not exchange.started:
+        await exchange.refuse(refusal)
+    elif frames is not None:
+        await exchange.finish(frames.error(refusal))
+
+
+def internal_error() -> Refusal:
+    """What a caller is told about a bug: nothing but that it is ours, and where it is written down."""
+    return Refusal(
+        Reason.INTERNAL_ERROR, "this request met an error of the server, which is in its log under the x-request-id; try again"
+    )
+
+
+def _stopping() -> Refusal:
+    return Refusal(Reason.ENGINE_UNAVAILABLE, "this server is being stopped; try again in a few seconds", retry_after_s=5)

@@ -1,0 +1,51 @@
+"""Which HTTP status a refusal has: one table, and the headers that go with it."""
+
+from typing import Final
+
+from millrace.base.errors import Reason, Refusal
+
+STATUS: Final[dict[Reason, int]] = {
+    Reason.INVALID_REQUEST: 422,
+    Reason.INVALID_JSON: 400,
+    Reason.INVALID_API_KEY: 401,
+    Reason.TENANT_SUSPENDED: 403,
+    Reason.SCOPE_MISSING: 403,
+    Reason.INSUFFICIENT_CREDIT: 402,
+    Reason.MODEL_NOT_ALLOWED: 403,
+    Reason.MODEL_NOT_FOUND: 404,
+    Reason.NOT_FOUND: 404,
+    Reason.METHOD_NOT_ALLOWED: 405,
+    Reason.REQUEST_TIMEOUT: 408,
+    Reason.CONFLICT: 409,
+    Reason.IDEMPOTENCY_CONFLICT: 409,
+    Reason.REQUEST_TOO_LARGE: 413,
+    Reason.HEADERS_TOO_LARGE: 431,
+    Reason.UNSUPPORTED_PARAMETER: 422,
+    Reason.CONTEXT_LENGTH_EXCEEDED: 422,
+    Reason.RATE_LIMIT_EXCEEDED: 429,
+    Reason.BUDGET_EXCEEDED: 429,
+    Reason.ENGINE_UNAVAILABLE: 503,
+    Reason.ENGINE_FAILED: 502,
+    Reason.STORE_UNAVAILABLE: 503,
+    Reason.BAD_SETTING: 500,
+    Reason.INTERNAL_ERROR: 500,
+}
+
+CLOSES: Final = frozenset(
+    {Reason.REQUEST_TOO_LARGE, Reason.HEADERS_TOO_LARGE, Reason.REQUEST_TIMEOUT}
+)
+"""After these the rest of the request is not read, so the connection cannot carry another one."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def headers(refusal: Refusal) -> Headers:
+    """`retry-after` where coming back helps, `www-authenticate` where a key is missing, `connection: close` where it must."""
+    found: Headers = [(b"content-type", b"application/json")]
+    if refusal.retry_after_s is not None:
+        found.append((b"retry-after", b"%d" % refusal.retry_after_s))
+    if refusal.reason is Reason.INVALID_API_KEY:
+        found.append((b"www-authenticate", b"Bearer"))
+    if refusal.reason in CLOSES:
+        found.append((b"connection", b"close"))
+    return found

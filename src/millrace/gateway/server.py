@@ -1,0 +1,91 @@
+"""The HTTP server: a socket that is ours before anything else starts, signals, and an end that leaves nothing half done."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Generator
+from typing import Final
+
+import uvicorn
+
+from millrace.base.errors import Reason, Refusal
+from millrace.gateway.connection import bounded
+from millrace.gateway.exchange import App
+from millrace.gateway.inference import Inference
+from millrace.settings.limits import Limits
+
+BACKLOG: Final = 2048
+"""Connections that wait to be accepted: as many as uvicorn's default; the kernel caps it by net.core.somaxconn."""
+
+CLOSE_S: Final = 5
+"""After every request is settled: how long clients may take to read what was sent and close."""
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the address; port 0 takes a free one. Raises CONFLICT where another has it, BAD_SETTING for an impossible one."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, proto)
+    except OSError as error:
+        raise Refusal(Reason.BAD_SETTING, f"host {host!r} cannot be listened on: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Refusal(
+            Reason.CONFLICT,
+            f"port {port} of {host} cannot be used: {error.strerror}; stop what uses it or choose another with --port",
+        ) from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: ours drain first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def serve(app: App, listener: socket.socket, inference: Inference, limits: Limits) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: a second signal ends the running requests at once, settled all the same."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=bounded(limits),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=int(limits.keep_alive_s),
+            timeout_graceful_shutdown=CLOSE_S,
+        )
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            inference.end_all()
+        stop.set()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, asked_to_stop)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await inference.drain(limits.drain_s)
+    finally:
+        server.should_exit = True
+        stopping.cancel()
+        await serving
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,1 @@
+"""The books, a room of rooms: ledger, metering, rating, billing, grants, invoices, audit."""

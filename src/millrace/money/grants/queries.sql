@@ -1,0 +1,45 @@
+-- name: insert
+INSERT INTO credit_grant (id, tenant_id, amount, currency, funding, priority, expires_at, idempotency_key, created_at)
+VALUES (:id, :tenant_id, :amount, :currency, :funding, :priority, :expires_at, :idempotency_key, :created_at);
+
+-- name: insert_live
+INSERT INTO live_grant (tenant_id, currency, priority, expires_at, grant_id, account)
+VALUES (:tenant_id, :currency, :priority, COALESCE(:expires_at, 9223372036854775807), :grant_id, :account);
+
+-- name: delete_live
+DELETE FROM live_grant WHERE account = :account AND tenant_id = :tenant_id;
+
+-- name: by_id
+SELECT id, tenant_id, amount, currency, funding, priority, expires_at, idempotency_key, created_at
+FROM credit_grant WHERE id = :id;
+
+-- name: by_idempotency_key
+SELECT id, tenant_id, amount, currency, funding, priority, expires_at, idempotency_key, created_at
+FROM credit_grant WHERE tenant_id = :tenant_id AND idempotency_key = :idempotency_key;
+
+-- name: of_tenant
+SELECT id, tenant_id, amount, currency, funding, priority, expires_at, idempotency_key, created_at
+FROM credit_grant WHERE tenant_id = :tenant_id ORDER BY id;
+
+-- name: spendable
+-- What a hold may draw on, in the order it is drawn: priority, then what expires first, then age (ids sort by time).
+SELECT a.id, a.credits_posted - a.debits_posted - a.debits_pending, a.credits_posted - a.debits_posted
+FROM live_grant AS g JOIN account AS a ON a.id = g.account
+WHERE g.tenant_id = :tenant_id AND g.currency = :currency AND g.expires_at > :now
+ORDER BY g.priority, g.expires_at, g.grant_id
+LIMIT :limit;
+
+-- name: standing
+-- Of an expired grant only what running requests hold still counts, on both sides.
+SELECT CASE WHEN g.expires_at > :now THEN a.credits_posted - a.debits_posted ELSE a.debits_pending END, a.debits_pending
+FROM live_grant AS g JOIN account AS a ON a.id = g.account
+WHERE g.tenant_id = :tenant_id AND g.currency = :currency;
+
+-- name: expired
+-- Those that something can be taken of, and those that are done with; one that running requests hold whole is left alone.
+SELECT g.grant_id, g.tenant_id, c.currency, c.funding, a.id, a.credits_posted - a.debits_posted - a.debits_pending, a.debits_pending,
+  a.debits_posted
+FROM live_grant AS g JOIN credit_grant AS c ON c.id = g.grant_id JOIN account AS a ON a.id = g.account
+WHERE g.expires_at <= :now
+  AND (a.debits_pending = 0 OR a.credits_posted - a.debits_posted - a.debits_pending > 0)
+LIMIT :limit;

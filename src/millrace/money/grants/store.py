@@ -1,0 +1,191 @@
+"""Grants in the database: give, list, expire; what may be spent and in which order."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from millrace.base.errors import Reason, Refusal
+from millrace.base.money import MAX_NANO, render_amount
+from millrace.money.grants.grant import PRIORITY, Balance, Funding, Grant
+from millrace.money.ledger import names
+from millrace.money.ledger import store as ledger
+from millrace.money.ledger.entries import Answer, Entry, Refused
+from millrace.store.named import Queries
+from millrace.store.transaction import Tx
+
+_SQL = Queries("millrace.money.grants")
+
+_SOURCE: dict[Funding, Callable[[str], str]] = {
+    Funding.CUSTOMER: names.cash,
+    Funding.OPERATOR: names.promotion,
+    Funding.SPONSOR: names.sponsor,
+}
+
+_EXPIRED_TO: dict[Funding, Callable[[str], str]] = {
+    Funding.CUSTOMER: names.breakage,
+    Funding.OPERATOR: names.promotion,
+    Funding.SPONSOR: names.breakage,
+}
+"""What was paid for and lies unused is breakage; a gift that lies unused just cost less than it was booked at."""
+
+SOURCES_FIRST = 4
+"""Grants looked at first: nearly every hold fits into the first one, and a tenant may have thousands."""
+
+EXPIRED_AT_ONCE = 1_000
+"""Grants expired in one transaction, so that a month's end does not stop the writer for long; the next sweep goes on."""
+
+_ALL = MAX_NANO
+
+
+class Source(NamedTuple):
+    """An account that a hold may draw on, and how much is free in it."""
+
+    account: str
+    available: int
+
+
+def give(tx: Tx, grant: Grant) -> Grant:
+    """Make the grant and its transfer. The same id or idempotency key with the same content is answered with the first grant."""
+    earlier = _earlier(tx, grant)
+    if earlier is not None:
+        return earlier
+    if grant.amount <= 0:
+        raise Refusal(Reason.INVALID_REQUEST, "amount: a grant must be more than 0", param="amount")
+    if grant.expires_at is not None and grant.expires_at <= grant.created_at:
+        raise Refusal(Reason.INVALID_REQUEST, "expires: this time has passed already", param="expires")
+    source, account = _SOURCE[grant.funding](grant.currency), names.grant(grant.id)
+    ledger.open_account(tx, source, grant.currency, overdraft=None)
+    ledger.open_account(tx, account, grant.currency, overdraft=0)
+    _fund(tx, grant, source, account)
+    tx.run(
+        _SQL["insert"], id=grant.id, tenant_id=grant.tenant_id, amount=grant.amount, currency=grant.currency,
+        funding=grant.funding, priority=grant.priority, expires_at=grant.expires_at,
+        idempotency_key=grant.idempotency_key, created_at=grant.created_at,
+    )  # fmt: skip
+    tx.run(
+        _SQL["insert_live"], tenant_id=grant.tenant_id, currency=grant.currency, priority=grant.priority,
+        expires_at=grant.expires_at, grant_id=grant.id, account=account,
+    )  # fmt: skip
+    return grant
+
+
+def new_grant(
+    *, id: str, tenant_id: str, amount: int, currency: str, funding: Funding, now: int,  # noqa: A002
+    expires_at: int | None = None, idempotency_key: str | None = None,
+) -> Grant:  # fmt: skip
+    """A grant with the priority of its funding."""
+    return Grant(
+        id=id, tenant_id=tenant_id, amount=amount, currency=currency, funding=funding, priority=PRIORITY[funding],
+        expires_at=expires_at, idempotency_key=idempotency_key, created_at=now,
+    )  # fmt: skip
+
+
+def of_tenant(tx: Tx, tenant_id: str) -> list[Grant]:
+    return [_grant(row) for row in tx.rows(_SQL["of_tenant"], tenant_id=tenant_id)]
+
+
+def spendable(tx: Tx, tenant_id: str, currency: str, now: int) -> list[Source]:
+    """The accounts that a hold draws on, in that order: grants, then the postpaid tenant's credit."""
+    return [*_sources(_grants(tx, tenant_id, currency, now, _ALL)), *_credit(tx, tenant_id, currency)]
+
+
+def enough_for(tx: Tx, tenant_id: str, currency: str, amount: int, now: int) -> list[Source]:
+    """The first of the `spendable` accounts, as many as the amount needs; all of them when they are not enough.
+
+    Grants found used up leave the list of live ones here, so `tx` must be one that may write.
+    """
+    rows = _grants(tx, tenant_id, currency, now, SOURCES_FIRST)
+    if sum(row[1] for row in rows) >= amount:
+        return _sources(rows)
+    if len(rows) == SOURCES_FIRST:
+        rows = _grants(tx, tenant_id, currency, now, _ALL)
+    for account, _, unspent in rows:
+        if unspent == 0:
+            tx.run(_SQL["delete_live"], tenant_id=tenant_id, account=account)
+    return [*_sources(rows), *_credit(tx, tenant_id, currency)]
+
+
+def balance(tx: Tx, tenant_id: str, currency: str, now: int) -> Balance:
+    """What the tenant has at `now`."""
+    standing = tx.rows(_SQL["standing"], tenant_id=tenant_id, currency=currency, now=now)
+    total, held, limit = sum(row[0] for row in standing), sum(row[1] for row in standing), 0
+    receivable = ledger.account(tx, names.receivable(tenant_id, currency))
+    if receivable is not None:
+        total += receivable.credits_posted - receivable.debits_posted
+        held += receivable.debits_pending
+        limit = receivable.overdraft or 0
+    return Balance(currency=currency, balance=total, held=held, credit_limit=limit)
+
+
+def expire(tx: Tx, now: int) -> int:
+    """Take back what is left of expired grants and held by no running request; returns of how many grants.
+
+    What a running request holds stays with it. What it gives back is taken at a later call, under an id of its own.
+    """
+    taken = 0
+    for grant_id, tenant_id, currency, funding, account, left, held, debited in tx.rows(
+        _SQL["expired"], now=now, limit=EXPIRED_AT_ONCE
+    ):
+        if left:
+            to = _EXPIRED_TO[Funding(funding)](currency)
+            ledger.open_account(tx, to, currency, overdraft=None)
+            entry_id = f"{grant_id}/expired/{debited}"
+            ledger.make_new(tx, Entry(id=entry_id, kind="single", debit=account, credit=to, amount=left, at=now))
+            taken += 1
+        if not held:
+            tx.run(_SQL["delete_live"], tenant_id=tenant_id, account=account)
+    return taken
+
+
+def _fund(tx: Tx, grant: Grant, source: str, account: str) -> None:
+    entry = Entry(id=grant.id, kind="single", debit=source, credit=account, amount=grant.amount, at=grant.created_at)
+    (answer,) = ledger.apply(tx, [entry])
+    if answer is Answer.OVERFLOWS_ACCOUNT:
+        raise Refusal(
+            Reason.INVALID_REQUEST,
+            f"amount: with {render_amount(grant.amount)} the account {source} would hold more than {render_amount(MAX_NANO)}",
+            param="amount",
+        )
+    if answer is not Answer.OK:
+        raise Refused(entry, answer)
+
+
+def _grants(tx: Tx, tenant_id: str, currency: str, now: int, limit: int) -> list[tuple[str, int, int]]:
+    """The first live grants: account, what is free, and what is not spent (of it a part may be held)."""
+    return tx.rows(_SQL["spendable"], tenant_id=tenant_id, currency=currency, now=now, limit=limit)
+
+
+def _sources(rows: list[tuple[str, int, int]]) -> list[Source]:
+    return [Source(account, available) for account, available, _ in rows if available > 0]
+
+
+def _credit(tx: Tx, tenant_id: str, currency: str) -> list[Source]:
+    receivable = ledger.account(tx, names.receivable(tenant_id, currency))
+    if receivable is None or receivable.available <= 0:
+        return []
+    return [Source(receivable.id, receivable.available)]
+
+
+def _earlier(tx: Tx, grant: Grant) -> Grant | None:
+    row = tx.row(_SQL["by_id"], id=grant.id)
+    if row is None and grant.idempotency_key is not None:
+        row = tx.row(_SQL["by_idempotency_key"], tenant_id=grant.tenant_id, idempotency_key=grant.idempotency_key)
+    if row is None:
+        return None
+    earlier = _grant(row)
+    if _content(earlier) != _content(grant):
+        used = f"idempotency key {grant.idempotency_key!r}" if earlier.id != grant.id else f"id {grant.id}"
+        raise Refusal(
+            Reason.IDEMPOTENCY_CONFLICT, f"{used} was used for grant {earlier.id} with other content; use a new one"
+        )
+    return earlier
+
+
+def _content(grant: Grant) -> tuple[str, int, str, Funding, int | None, str | None]:
+    return grant.tenant_id, grant.amount, grant.currency, grant.funding, grant.expires_at, grant.idempotency_key
+
+
+def _grant(row: Sequence[Any]) -> Grant:
+    return Grant(
+        id=row[0], tenant_id=row[1], amount=row[2], currency=row[3], funding=Funding(row[4]), priority=row[5],
+        expires_at=row[6], idempotency_key=row[7], created_at=row[8],
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Double entry: accounts and transfers, pending / post / void. Knows no tokens, no tenants, no prices."""

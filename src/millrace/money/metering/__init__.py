@@ -1,0 +1,1 @@
+"""What requests consumed: the progress journal while they run, one usage row each when they end. Knows no money."""

@@ -1,0 +1,1 @@
+"""What the operator decides: `millrace.toml` parsed into frozen settings, and the home folder where everything lies."""

@@ -1,0 +1,1 @@
+"""Tenants, projects and keys: the one answer to "who may"."""

@@ -1,0 +1,35 @@
+"""The models on offer (OpenAI API form, with what a caller also wants to know: lengths and prices)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from millrace.wire.json_body import encode
+
+
+class ModelCard(Struct, frozen=True, kw_only=True):
+    """One model. `created` is in Unix seconds; `prices` is shown as given (decimal strings per 1,000,000 tokens)."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    context_tokens: int
+    max_output_tokens: int
+    prices: Mapping[str, Any] | None = None
+
+
+class _ModelList(Struct, frozen=True):
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+def render_model(card: ModelCard) -> bytes:
+    """One model."""
+    return encode(card)
+
+
+def render_model_list(cards: Iterable[ModelCard]) -> bytes:
+    """The list, in the order given."""
+    return encode(_ModelList("list", list(cards)))
