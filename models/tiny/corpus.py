@@ -1,6 +1,6 @@
 """From dialogues to batches of tokens: endless, seeded, never the same dialogue twice on purpose.
 
-A batch holds whole dialogues end to end and their lengths, so that attention stays inside each; nothing is padded.
+A batch holds dialogues end to end and their lengths, so that attention stays inside each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from tiny.conversation import Dialogue
 from tiny.dialogues import make_dialogue
 from tiny.shared import read_heard, read_services
 
-LONGEST = 1024  # tokens of a dialogue; longer ones are left out
+LONGEST = 1024  # tokens of a dialogue; longer ones are cut off
+STRIDE = 32  # lengths are multiples of it: the processor's kernels are compiled anew for every length, in seconds
 WEIGHTS = {"system": 0.0, "user": 0.1, "assistant": 1.0}  # of the loss, by who speaks
 SERVICE_SHARE = 0.02  # of the dialogues, when the shared folder is there
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
@@ -40,17 +41,18 @@ class Corpus:
         self.newline = self._ids("\n")
 
     def batch(self, number: int, size: int) -> Batch:
-        """Whole dialogues of together at most `size` tokens, and nearly as many."""
+        """Dialogues of together exactly `size` tokens, a multiple of STRIDE; the last one is cut off where it ends."""
         rng = random.Random(f"{self.seed}/{number}")
         tokens: list[int] = []
         weights: list[float] = []
         lengths: list[int] = []
-        while len(tokens) < size - LONGEST // 4:
+        while len(tokens) < size:
             more, weight = self.encode(self._dialogue(rng))
-            if len(more) <= min(LONGEST, size - len(tokens)):
-                tokens += more
-                weights += weight
-                lengths.append(len(more))
+            padding = -len(more) % STRIDE
+            room = min(LONGEST, size - len(tokens))
+            tokens += (more + self.newline * padding)[:room]
+            weights += (weight + [0.0] * padding)[:room]
+            lengths.append(min(len(more) + padding, room))
         return Batch(np.array(tokens, dtype=np.int64), np.array(weights, dtype=np.float32), lengths)
 
     def encode(self, dialogue: Dialogue) -> tuple[list[int], list[float]]:

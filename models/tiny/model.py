@@ -125,10 +125,15 @@ class Model(nn.Module):
         The first token of each dialogue must have weight 0, as nothing comes before it.
         """
         hidden, wanted, weight = self(tokens, lengths)[:-1], tokens[1:], weights[1:]
-        chosen = weight > 0
+        chosen = torch.argsort(weight, descending=True)[: _round_up(int((weight > 0).sum()), len(weight))]
         logits = functional.linear(hidden[chosen], self.embed.weight).float()
         each = functional.cross_entropy(logits, wanted[chosen], reduction="none")
         return (each * weight[chosen]).sum() / weight.sum()
+
+
+def _round_up(count: int, most: int) -> int:
+    """To a multiple of 512: the processor's kernels are compiled anew for every shape, which takes seconds."""
+    return min(most, -(-count // 512) * 512)
 
 
 def _places(lengths: list[int], shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

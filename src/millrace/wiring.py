@@ -166,7 +166,7 @@ class Cloud:
             await self.clock.sleep(every_s)
             try:
                 await work()
-            except Exception:
+            except Exception:  # noqa: BLE001 - the outermost loop of background work
                 _log.exception("background work failed and goes on: %s", name)
                 self.metrics.broke()
 

@@ -75,6 +75,38 @@ def test_honoured(asked: dict[str, Any], sampling: Sampling) -> None:
     assert parse_chat(chat(**asked)).sampling == sampling
 
 
+EDGES: list[dict[str, Any]] = [
+    {"temperature": 0},
+    {"temperature": 2},
+    {"top_p": 1},
+    {"top_k": 0},
+    {"top_k": 2**31 - 1},
+    {"min_p": 0},
+    {"min_p": 1},
+    {"presence_penalty": -2},
+    {"presence_penalty": 2},
+    {"repetition_penalty": 10},
+    {"logit_bias": {"0": -100, "999999999": 100}},
+    {"logit_bias": {str(token): 1 for token in range(1024)}},
+    {"seed": 2**63 - 1},
+    {"n": 2},
+    {"max_tokens": 1},
+    {"max_tokens": 2**31 - 1},
+    {"max_completion_tokens": 1},
+    {"max_completion_tokens": 2**31 - 1},
+    {"logprobs": True, "top_logprobs": 1},
+]
+
+
+@pytest.mark.parametrize("asked", EDGES, ids=lambda asked: str(asked)[:40])
+def test_the_edges_of_a_range_are_in_it(asked: dict[str, Any]) -> None:
+    """The least and the most that a parameter may be is accepted and kept as it was said."""
+    request = parse_chat(chat(**asked))
+    said = {name.replace("max_completion_", "max_"): value for name, value in asked.items()}
+    kept = {name: request.max_tokens if name == "max_tokens" else getattr(request.sampling, name) for name in said}
+    assert kept == said
+
+
 HARMLESS: list[dict[str, Any]] = [
     {"n": 1},
     {"logprobs": False},
@@ -160,6 +192,10 @@ def test_unsupported(asked: dict[str, Any], param: str, part: str) -> None:
 
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"model": ""}, "model"),
+    ({"model": "m" * 257}, "model"),
+    ({"user": "u" * 513}, "user"),
+    ({"prompt_cache_key": "k" * 513}, "prompt_cache_key"),
+    ({"safety_identifier": "s" * 513}, "safety_identifier"),
     ({"messages": []}, "messages"),
     ({"messages": "Hi"}, "messages"),
     ({"temperature": -0.1}, "temperature"),
@@ -171,6 +207,13 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"presence_penalty": 2.1}, "presence_penalty"),
     ({"frequency_penalty": -2.1}, "frequency_penalty"),
     ({"repetition_penalty": 0}, "repetition_penalty"),
+    ({"repetition_penalty": 10.1}, "repetition_penalty"),
+    ({"min_p": -0.1}, "min_p"),
+    ({"top_k": 2**31}, "top_k"),
+    ({"logit_bias": {str(token): 1 for token in range(1025)}}, "logit_bias"),
+    ({"logit_bias": {"²": 1}}, "logit_bias"),
+    ({"logit_bias": {"1234567890": 1}}, "logit_bias"),
+    ({"logit_bias": {"-1": 1}}, "logit_bias"),
     ({"logit_bias": {"1": 101}}, "logit_bias[...]"),
     ({"logit_bias": {"hello": 1}}, "logit_bias"),
     ({"seed": 2**63}, "seed"),
@@ -185,6 +228,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": 2**31}, "max_tokens"),
     ({"max_completion_tokens": 0}, "max_completion_tokens"),
+    ({"max_completion_tokens": 2**31}, "max_completion_tokens"),
     ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
     ({"reasoning_effort": "lots"}, "reasoning_effort"),
     ({"stream_options": {"include_usage": True}}, "stream_options"),
@@ -195,7 +239,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "param"), INVALID, ids=str)
+@pytest.mark.parametrize(("asked", "param"), INVALID, ids=lambda value: str(value)[:40])
 def test_invalid(asked: dict[str, Any], param: str) -> None:
     """A value out of its range, or at odds with another, is refused by its path."""
     refusal = refused(chat(**asked))

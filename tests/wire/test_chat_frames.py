@@ -48,6 +48,11 @@ def test_a_piece_of_text() -> None:
     )
 
 
+def test_usage_is_not_there_unless_asked_for() -> None:
+    """A stream is made without usage if nobody says otherwise, and then no frame has the key."""
+    assert b"usage" not in ChatFrames("req_1", "m", 1).chunk(Chunk(COUNTS, text="a", finish=Finish.STOP))
+
+
 def test_usage_is_null_until_the_end() -> None:
     """With usage asked for, every frame of a choice says null, and the last one has it and no choice."""
     asked = frames(include_usage=True)

@@ -77,6 +77,11 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"role": "assistant", "refusal": "No."}, "refusal"),
     ({"role": "assistant", "function_call": {"name": "f", "arguments": ""}}, "function_call"),
     ({"role": "assistant", "tool_calls": [{"id": "1", "type": "custom", "custom": {}}]}, "tool_calls[0].type"),
+    ({"role": "assistant", "tool_calls": [{**CALL, "status": "done"}]}, "tool_calls[0].status"),
+    (
+        {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "", "strict": True}}]},
+        "tool_calls[0].function.strict",
+    ),
 ]
 
 INVALID: list[tuple[dict[str, Any], str]] = [

@@ -57,6 +57,8 @@ def test_the_choice(choice: Any, expected: ToolChoice | None) -> None:
     [
         ({"tools": [{"type": "custom", "custom": {}}]}, "tools[0].type", Reason.UNSUPPORTED_PARAMETER),
         ({"tools": [LOOK_UP, {"type": "web_search"}]}, "tools[1].type", Reason.UNSUPPORTED_PARAMETER),
+        ({"tools": [{**LOOK_UP, "name": "a"}]}, "tools[0].name", Reason.UNSUPPORTED_PARAMETER),
+        ({"tools": [function(name="a", returns={})]}, "tools[0].function.returns", Reason.UNSUPPORTED_PARAMETER),
         ({"tools": [{"type": "function"}]}, "tools[0].function", Reason.INVALID_REQUEST),
         ({"tools": [function()]}, "tools[0].function.name", Reason.INVALID_REQUEST),
         ({"tools": [function(name="a b")]}, "tools[0].function.name", Reason.INVALID_REQUEST),
@@ -73,6 +75,12 @@ def test_the_choice(choice: Any, expected: ToolChoice | None) -> None:
         ),
         ({"tool_choice": LOOK_UP}, "tool_choice", Reason.INVALID_REQUEST),
         ({"tools": [LOOK_UP], "tool_choice": {"type": "function"}}, "tool_choice.function", Reason.INVALID_REQUEST),
+        ({"tools": [LOOK_UP], "tool_choice": {"name": "look_up"}}, "tool_choice.name", Reason.UNSUPPORTED_PARAMETER),
+        (
+            {"tools": [LOOK_UP], "tool_choice": function(name="look_up", strict=True)},
+            "tool_choice.function.strict",
+            Reason.UNSUPPORTED_PARAMETER,
+        ),
         (
             {"tools": [LOOK_UP], "tool_choice": function(name="other")},
             "tool_choice.function.name",
@@ -91,6 +99,12 @@ def test_refused(asked: dict[str, Any], param: str, reason: Reason) -> None:
     with pytest.raises(Refusal) as caught:
         prompt(**asked)
     assert (caught.value.reason, caught.value.param) == (reason, param)
+
+
+def test_as_many_tools_as_allowed() -> None:
+    """128 tools may be sent, with names of 64 characters."""
+    names = [f"{number:064d}" for number in range(128)]
+    assert [tool.name for tool in prompt(tools=[function(name=name) for name in names]).tools] == names
 
 
 def test_a_schema_as_deep_as_allowed() -> None:

@@ -34,7 +34,8 @@ def test_a_stream() -> None:
 
 def test_without_usage() -> None:
     """A stream that did not ask for usage has no such key."""
-    assert frames().chunk(Chunk(NO_TOKENS, text="a")).endswith(b'"finish_reason":null}]}\n\n')
+    made = CompletionFrames("req_1", "m", 1)
+    assert made.chunk(Chunk(NO_TOKENS, text="a")).endswith(b'"finish_reason":null}]}\n\n')
 
 
 def test_usage_on_every_frame() -> None:

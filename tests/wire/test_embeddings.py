@@ -44,6 +44,7 @@ def test_accepted(asked: dict[str, Any], texts: tuple[str, ...], encoding: Liter
         ({"dimensions": 256}, "dimensions", Reason.UNSUPPORTED_PARAMETER),
         ({"encoding_format": "int8"}, "encoding_format", Reason.INVALID_REQUEST),
         ({"inputs": "a"}, "inputs", Reason.UNSUPPORTED_PARAMETER),
+        ({"model": ""}, "model", Reason.INVALID_REQUEST),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -20,21 +20,17 @@ MAX_OUTPUT_TOKENS: Final = 512
 """Its answers are a few sentences; one that is longer has lost its way. Half of the context where that is less."""
 
 
-def bundled_path() -> Path:
-    """Where the file lies in this installation. Raises BAD_SETTING when it is not there."""
-    path = Path(str(files("millrace.catalog"))) / "bundled" / f"{NAME}.gguf"
+PATH: Final = Path(str(files("millrace.catalog"))) / "bundled" / f"{NAME}.gguf"
+
+
+def bundled_model(path: Path = PATH) -> Model:
+    """What is on offer when nothing else is. Raises BAD_SETTING when the file is missing or damaged."""
     if not path.is_file():
         raise Refusal(
             Reason.BAD_SETTING,
             f"the bundled model {NAME} is not in this installation ({path} is missing); "
             "install the complete millrace wheel, or list your own [[models]] in millrace.toml",
         )
-    return path
-
-
-def bundled_model() -> Model:
-    """What is on offer when nothing else is. Raises BAD_SETTING when the file is missing or damaged."""
-    path = bundled_path()
     context = read_header(path).context_tokens
     return Model(
         name=NAME, engine="embedded", context_tokens=context, max_output_tokens=min(MAX_OUTPUT_TOKENS, context // 2),

@@ -56,7 +56,14 @@ class Admission:
         return Offer(model, engine, self._prices.current(name, caller.tenant.currency))
 
     async def admit(
-        self, request_id: str, offer: Offer, caller: Caller, prompt: Prompt, sampling: Sampling, max_tokens: int | None, stream: bool
+        self,
+        request_id: str,
+        offer: Offer,
+        caller: Caller,
+        prompt: Prompt,
+        sampling: Sampling,
+        max_tokens: int | None,
+        stream: bool,
     ) -> Admitted:
         """The order, or a refusal by name of what cannot be honoured. A prompt that does not fit is never cut."""
         _refuse_parameters(offer, sampling)

@@ -94,7 +94,7 @@ class Gateway:
             await _refuse(exchange, refusal)
         except ClientGone:
             self._metrics.refused("client_gone")
-        except Exception:
+        except Exception:  # noqa: BLE001 - the outermost loop: logged, counted, answered
             _log.exception("request %s broke: %s %s", exchange.request_id, exchange.method, exchange.path)
             self._metrics.broke()
             await _refuse(exchange, internal_error())

@@ -7,7 +7,7 @@ then on not even `kill -9` takes them back, and what they carry may be billed.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -49,97 +49,101 @@ class Connection:
             self._listener()
 
 
-def bounded(limits: Limits) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol class with the bounds of `limits`: header bytes and time, number of connections."""
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's protocol with bounds: header bytes and time, number of connections. Refuses in the API's own form."""
 
-    class BoundedHttp(HttpToolsProtocol):
-        def __init__(
-            self,
-            config: Config,
-            server_state: ServerState,
-            app_state: dict[str, Any],
-            _loop: asyncio.AbstractEventLoop | None = None,
-        ) -> None:
-            super().__init__(config, server_state, app_state, _loop)
-            self._header_bytes = 0
-            self._header_timer: asyncio.TimerHandle | None = None
-            self._refusal: Refusal | None = None
-            self._connection: Connection | None = None
+    limits: ClassVar[Limits]
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            transport.set_write_buffer_limits(high=0)
-            self._start_header_timer()
-            if len(self.connections) > limits.connections_max:
-                self._refuse(
-                    Refusal(
-                        Reason.RATE_LIMIT_EXCEEDED,
-                        f"this server takes {limits.connections_max} connections at once; close one or come back",
-                        retry_after_s=1,
-                        limit="connections",
-                    )
-                )
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._header_bytes = 0
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._refusal: Refusal | None = None
+        self._connection: Connection | None = None
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_header_timer()
-            super().connection_lost(exc)
-            if self._connection is not None:
-                self._connection.lose()
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._header_bytes = 0
-            self._start_header_timer()
-            if self._connection is None:
-                self._connection = Connection(self.flow)
-            self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
-
-        def on_url(self, url: bytes) -> None:
-            self._count_header(len(url))
-            super().on_url(url)
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self._count_header(len(name) + len(value))
-            super().on_header(name, value)
-
-        def on_headers_complete(self) -> None:
-            self._stop_header_timer()
-            super().on_headers_complete()
-
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(self._refusal or Refusal(Reason.INVALID_JSON, f"{msg} Send HTTP/1.1 as RFC 9112 has it."))
-
-        def _count_header(self, size: int) -> None:
-            self._header_bytes += size
-            if self._header_bytes > limits.header_bytes_max:
-                self._refusal = Refusal(
-                    Reason.HEADERS_TOO_LARGE, f"the request's head is larger than {limits.header_bytes_max} bytes"
-                )
-                raise ValueError(self._refusal.sentence)
-
-        def _start_header_timer(self) -> None:
-            self._stop_header_timer()
-            self._header_timer = self.loop.call_later(limits.header_timeout_s, self._head_is_late)
-
-        def _stop_header_timer(self) -> None:
-            if self._header_timer is not None:
-                self._header_timer.cancel()
-                self._header_timer = None
-
-        def _head_is_late(self) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
+        self._start_header_timer()
+        if len(self.connections) > self.limits.connections_max:
             self._refuse(
-                Refusal(Reason.REQUEST_TIMEOUT, f"no complete request came within {limits.header_timeout_s:g} seconds")
+                Refusal(
+                    Reason.RATE_LIMIT_EXCEEDED,
+                    f"this server takes {self.limits.connections_max} connections at once; close one or come back",
+                    retry_after_s=1,
+                    limit="connections",
+                )
             )
 
-        def _refuse(self, refusal: Refusal) -> None:
-            """Answer without a request to answer to, and close."""
-            if self.transport.is_closing():
-                return
-            body = render_error(refusal)
-            lines = [b"HTTP/1.1 %d Refused" % STATUS[refusal.reason]]
-            lines += [name + b": " + value for name, value in headers(refusal) if name != b"connection"]
-            lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
-            self.transport.write(b"\r\n".join(lines))
-            self.transport.close()
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_header_timer()
+        super().connection_lost(exc)
+        if self._connection is not None:
+            self._connection.lose()
 
-    return BoundedHttp
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._header_bytes = 0
+        self._start_header_timer()
+        if self._connection is None:
+            self._connection = Connection(self.flow)
+        self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
+
+    def on_url(self, url: bytes) -> None:
+        self._count_header(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_header(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._stop_header_timer()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self._refusal or Refusal(Reason.INVALID_JSON, f"{msg} Send HTTP/1.1 as RFC 9112 has it."))
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > self.limits.header_bytes_max:
+            self._refusal = Refusal(
+                Reason.HEADERS_TOO_LARGE, f"the request's head is larger than {self.limits.header_bytes_max} bytes"
+            )
+            raise ValueError(self._refusal.sentence)
+
+    def _start_header_timer(self) -> None:
+        self._stop_header_timer()
+        self._header_timer = self.loop.call_later(self.limits.header_timeout_s, self._head_is_late)
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _head_is_late(self) -> None:
+        self._refuse(
+            Refusal(Reason.REQUEST_TIMEOUT, f"no complete request came within {self.limits.header_timeout_s:g} seconds")
+        )
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer without a request to answer to, and close."""
+        if self.transport.is_closing():
+            return
+        body = render_error(refusal)
+        lines = [b"HTTP/1.1 %d Refused" % STATUS[refusal.reason]]
+        lines += [name + b": " + value for name, value in headers(refusal) if name != b"connection"]
+        lines += [b"content-length: %d" % len(body), b"connection: close", b"", body]
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()
+
+
+def bounded(limits: Limits) -> type[BoundedHttp]:
+    """The protocol class of one server."""
+    return type("BoundedHttp", (BoundedHttp,), {"limits": limits})

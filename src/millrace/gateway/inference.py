@@ -103,8 +103,8 @@ class Inference:
 
         async def work(run: Run) -> Outcome:
             made = await offer.engine.embed(asked.texts)
-            counts = self._settled_counts(TokenCounts(input=made.input_tokens), job)
-            body = render_embeddings(asked.model, made.vectors, counts.input, asked.encoding)
+            counts = TokenCounts(input=made.input_tokens)
+            body = render_embeddings(asked.model, made.vectors, _settled(counts, job).input, asked.encoding)
             return await _deliver_whole(run, body, counts, made.counted_by)
 
         job = Job(payer_of(caller), offer.price, sum(size.tokens for size in sizes), 0)
@@ -140,8 +140,8 @@ class Inference:
 
             async def whole(run: Run) -> Outcome:
                 collected, counts, counted_by = await _collect(admitted)
-                counts = self._settled_counts(counts, job)
-                body = form.render(exchange.request_id, asked.model, created, collected.choices(), counts)
+                usage = _settled(counts, job)
+                body = form.render(exchange.request_id, asked.model, created, collected.choices(), usage)
                 return await _deliver_whole(run, body, counts, counted_by)
 
             await self._run(exchange, caller, job, whole)
@@ -208,7 +208,7 @@ class Inference:
         except asyncio.CancelledError:
             await self._books.settle(run.hold, run.broken_off(Status.FAILED))
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - a bug of an engine must not keep its request from being settled
             _log.exception("request %s broke", run.hold.request_id)
             self._metrics.broke()
             return run.broken_off(Status.FAILED), internal_error()
@@ -226,13 +226,14 @@ class Inference:
             f"the answer took longer than {self._limits.request_timeout_s:g} seconds and was cut; ask for fewer tokens",
         )
 
-    def _settled_counts(self, counts: TokenCounts, job: Job) -> TokenCounts:
-        """The counts as they will be settled: never more than was held for."""
-        return clip(counts, job.input_bound, job.output_bound)[0]
-
     def _refuse_when_draining(self) -> None:
         if self.draining:
             raise _stopping()
+
+
+def _settled(counts: TokenCounts, job: Job) -> TokenCounts:
+    """The counts as they will be settled: never more than was held for."""
+    return clip(counts, job.input_bound, job.output_bound)[0]
 
 
 async def _collect(admitted: Admitted) -> tuple[Collected, TokenCounts, CountedBy]:

@@ -31,10 +31,12 @@ class Interrupt:
         self._task: asyncio.Task[object] | None = None
 
     def fire(self, cause: Cause) -> None:
-        if self.cause is None:
-            self.cause = cause
-            if self._task is not None:
-                self._task.cancel()
+        """End what runs. Called by the running task itself it only leaves word, which `interruptible` finds at its end."""
+        if self.cause is not None:
+            return
+        self.cause = cause
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -46,17 +48,12 @@ class Interrupt:
         try:
             yield
         except asyncio.CancelledError:
-            if self._is_ours(task):
+            if self.cause is not None and task.uncancel() == 0:
                 self._raise_if_fired()
             raise  # somebody else cancelled too: that is his to see
         finally:
             self._task = None
-        if self._is_ours(task):  # it fired with nothing left to await: its cancellation must not hit what follows
-            self._raise_if_fired()
-
-    def _is_ours(self, task: asyncio.Task[object]) -> bool:
-        """Take our cancellation back, and say whether it was the only one."""
-        return self.cause is not None and task.uncancel() == 0
+        self._raise_if_fired()
 
     def _raise_if_fired(self) -> None:
         if self.cause is not None:

@@ -103,7 +103,7 @@ class Reads:
             usage_row_form(
                 by, row.key, requests=row.requests, tokens=row.tokens, waived=row.waived, amount_nano=row.amount,
                 currency=row.currency,
-            )  # fmt: skip
+            )
             for row in sums
         ]
         await exchange.answer(encode(usage_form(tenant=caller.tenant.name, start=start, end=end, rows=rows)))

@@ -29,7 +29,8 @@ CREATE TABLE project (
 CREATE TABLE api_key (
   id         TEXT PRIMARY KEY,
   project_id TEXT NOT NULL REFERENCES project (id),
-  sha256     TEXT NOT NULL UNIQUE,                      -- of the whole secret, hexadecimal; the secret itself is nowhere
+  sha256     TEXT NOT NULL UNIQUE                       -- of the whole secret, hexadecimal; the secret itself is nowhere
+             CHECK (sha256 NOT GLOB 'mr_*'),
   scopes     TEXT NOT NULL,                             -- comma-separated
   models     TEXT,                                      -- comma-separated; NULL: every model
   rpm        INTEGER CHECK (rpm > 0),

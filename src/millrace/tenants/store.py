@@ -10,7 +10,7 @@ from millrace.base.money import MAX_NANO, parse_currency
 from millrace.base.times import render_time
 from millrace.store.named import Queries
 from millrace.store.transaction import Tx
-from millrace.tenants.secret import Secret, new_secret, sha256_of
+from millrace.tenants.secret import PREFIX, Secret, new_secret, sha256_of
 from millrace.tenants.values import Caller, Key, Mode, Project, Revocation, Scope, Suspension, Tenant
 
 _SQL = Queries("millrace.tenants")
@@ -186,9 +186,11 @@ def describe_revocation(revocation: Revocation) -> str:
 
 
 def _no_key(key_id: str) -> Refusal:
+    if key_id.startswith(PREFIX):
+        sentence = "this is the secret of a key; give its id, which begins with 'key_' ('millrace key list' shows it)"
+        return Refusal(Reason.NOT_FOUND, sentence, param="key")
     return Refusal(
-        Reason.NOT_FOUND, f"there is no key {key_id[:80]!r}; 'millrace key list' shows the ids (a secret is not an id)",
-        param="key",
+        Reason.NOT_FOUND, f"there is no key {key_id[:80]!r}; 'millrace key list' shows the ids", param="key"
     )
 
 

@@ -15,7 +15,7 @@ from millrace.wire.chat_messages import MessageBody, parse_messages
 from millrace.wire.chat_tools import ChoiceBody, ToolBody, parse_tool_choice, parse_tools
 from millrace.wire.json_body import decode_body, invalid, unsupported
 from millrace.wire.response_format import FormatBody, parse_response_format
-from millrace.wire.sampling import TOKENS_MAX, SampledBody, refuse_given, sampling_of, usage_asked
+from millrace.wire.sampling import TOKENS_MAX, Label, SampledBody, refuse_given, sampling_of, usage_asked
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -49,8 +49,8 @@ class _ChatBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     # Accepted: they do not change the answer.
     metadata: dict[str, str] | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
+    safety_identifier: Label | None = None
+    prompt_cache_key: Label | None = None
 
     # Accepted at one value, refused at any other.
     modalities: list[str] | None = None

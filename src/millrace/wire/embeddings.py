@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from millrace.wire.json_body import decode_body, encode, invalid, unsupported
+from millrace.wire.sampling import Label, ModelName
 
 TEXTS_MAX: Final = 2048
 """Texts in one request, as in the original form."""
@@ -24,11 +25,11 @@ class EmbeddingsRequest(Struct, frozen=True, kw_only=True):
 
 
 class _EmbeddingsBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    model: Annotated[str, Meta(min_length=1)]
+    model: ModelName
     input: str | Annotated[list[Any], Meta(min_length=1, max_length=TEXTS_MAX)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Any = None
-    user: str | None = None
+    user: Label | None = None
 
 
 class _Embedding(Struct, frozen=True):

@@ -17,6 +17,12 @@ TOKENS_MAX: Final = 2**31 - 1
 LOGIT_BIASES_MAX: Final = 1024
 STOPS_MAX: Final = 4
 
+_TOKEN_DIGITS_MAX = 9  # vocabularies have some hundred thousand tokens
+
+ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
+Label = Annotated[str, Meta(max_length=512)]
+"""A name that the caller gives to its own things."""
+
 _Tokens = Annotated[int, Meta(ge=1, le=TOKENS_MAX)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Stop = Annotated[str, Meta(min_length=1)]
@@ -33,7 +39,7 @@ class StreamOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class SampledBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The parameters that both bodies know, with their ranges."""
 
-    model: Annotated[str, Meta(min_length=1)]
+    model: ModelName
     max_tokens: _Tokens | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -50,7 +56,7 @@ class SampledBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     n: Annotated[int, Meta(ge=1, le=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: str | None = None
+    user: Label | None = None
 
 
 def refuse_given(body: Struct, refused: dict[str, str]) -> None:
@@ -108,7 +114,7 @@ def usage_asked(body: SampledBody) -> tuple[bool, bool]:
 
 def _logit_bias(biases: dict[str, Any] | None) -> dict[str, float] | None:
     for token in biases or ():
-        if not (token.isascii() and token.isdigit()):
+        if not (token.isascii() and token.isdigit() and len(token) <= _TOKEN_DIGITS_MAX):
             invalid("logit_bias", f"{token[:20]!r} is not a token's number")
     return biases or None
 

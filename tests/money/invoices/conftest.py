@@ -1,7 +1,6 @@
 """The world that invoice tests live in."""
 
 import pytest
-
 from tests.money.invoices.world import World
 
 

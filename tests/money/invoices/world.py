@@ -1,5 +1,6 @@
 """A small world of tenants who are served and invoiced: real holds and settlements, in memory, at the times we say."""
 
+import hashlib
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -40,15 +41,22 @@ def at(text: str) -> int:
 
 
 class Memory:
-    """The database's door on SQLite in memory, where no test waits for a disk. What `work` raises undoes it, as there."""
+    """The database's door on SQLite in memory, so that no test waits for a disk. What `work` raises undoes it too."""
 
     def __init__(self) -> None:
         self._connection = connect(Path(":memory:"), writable=True)
         self._tx = SqliteTx(self._connection)
 
     def write(self, work: Callable[[Tx], T]) -> T:
-        with self._connection:
-            return work(self._tx)
+        self._tx.run("SAVEPOINT work")
+        try:
+            value = work(self._tx)
+        except BaseException:
+            self._tx.run("ROLLBACK TO work")
+            raise
+        finally:
+            self._tx.run("RELEASE work")
+        return value
 
     def read(self, work: Callable[[Tx], T]) -> T:
         return work(self._tx)
@@ -64,8 +72,11 @@ class World:
         self.ids = Ids(FakeClock(OPENING), entropy=_counting())
         self.requests = itertools.count(1)
         for name, mode, limit in (("acme", "prepaid", "0"), ("bolt", "postpaid", "100"), ("coop", "postpaid", "100")):
-            self.write(lambda tx, n=name, m=mode, k=limit: _tenant(tx, n, m, parse_amount(k)))
+            self.tenant(name, mode, parse_amount(limit))
         self.grant("acme", "1000")
+
+    def tenant(self, name: str, mode: str, limit: int) -> None:
+        self.write(lambda tx: _tenant(tx, name, mode, limit))
 
     def price(self, model: str, *tiers: tuple[int | None, str, str, str], since: str = "2026-01-01") -> None:
         built = tuple(PriceTier(up_to, *map(parse_amount, prices)) for up_to, *prices in tiers)
@@ -145,7 +156,8 @@ class World:
 
 def _tenant(tx: Tx, name: str, mode: str, limit: int) -> None:
     tx.run(
-        "INSERT INTO tenant (id, name, mode, currency, credit_limit, created_at) VALUES (:id, :id, :mode, 'CNY', :limit, 0)",
+        "INSERT INTO tenant (id, name, mode, currency, credit_limit, created_at)"
+        " VALUES (:id, :id, :mode, 'CNY', :limit, 0)",
         id=name, mode=mode, limit=limit,
     )  # fmt: skip
     tx.run(
@@ -153,8 +165,9 @@ def _tenant(tx: Tx, name: str, mode: str, limit: int) -> None:
         project=f"{name}-project", id=name,
     )  # fmt: skip
     tx.run(
-        "INSERT INTO api_key (id, project_id, sha256, scopes, created_at) VALUES (:key, :project, :id, 'inference', 0)",
-        key=f"{name}-key", project=f"{name}-project", id=name,
+        "INSERT INTO api_key (id, project_id, sha256, scopes, created_at)"
+        " VALUES (:key, :project, :sha256, 'inference', 0)",
+        key=f"{name}-key", project=f"{name}-project", sha256=hashlib.sha256(name.encode()).hexdigest(),
     )  # fmt: skip
     tx.run("INSERT INTO epoch (number, started_at) VALUES (1, 0) ON CONFLICT DO NOTHING")
     if mode == "postpaid":

@@ -45,7 +45,7 @@ class Burst(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """A response: one body, or the bursts of a stream. `cut`: the connection breaks where they end; `hang`: it waits."""
+    """A response: one body, or the bursts of a stream. `cut`: the connection breaks at their end; `hang`: it waits."""
 
     status: int = 200
     body: bytes = b""

@@ -31,6 +31,7 @@ def _head(document: Document) -> list[str]:
         f"Period  {document.period.name} (UTC){so_far}",
         f"Issued  {render_time(document.issued_at)}",
         f"Id      {document.id}",
+        f"Prices  {document.currency} per 1,000,000 tokens; cached input is part of the input",
     ]
 
 
@@ -65,7 +66,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
         cell.ljust(width) if place < _TEXT_COLUMNS else cell.rjust(width)
         for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
-    return _GAP.join(padded)
+    return _GAP.join(padded).rstrip()
 
 
 def _sum(name: str, amount: str, width: int) -> str:

@@ -1,0 +1,47 @@
+"""`millrace`: the entry point, which puts the commands together."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from millrace import __version__
+from millrace.cli.shell import Common, ConfigOption, HomeOption, JsonOption
+from millrace.cli.up import register as register_up
+
+app = typer.Typer(
+    name="millrace", help="An AI cloud that you run yourself: serve open models, meter every token, keep books that balance.",
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    epilog="Example:  millrace up",
+)  # fmt: skip
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"millrace {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    home: HomeOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    context.obj = Common(home, config, as_json)
+
+
+register_up(app)
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    app(prog_name="millrace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Every type of the wire that the reference shows, as JSON Schema under public names."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from millrace.wire.chat import _ONLY, _REFUSED, _ChatBody
+from millrace.wire.completions import _CompletionBody
+from millrace.wire.embeddings import TEXTS_MAX, _EmbeddingList, _EmbeddingsBody
+from millrace.wire.errors import _Envelope
+from millrace.wire.models import ModelCard, _ModelList
+from millrace.wire.receipts import BalanceForm, ReceiptForm, UsageForm
+from millrace.wire.render_chat import _ChatCompletion
+from millrace.wire.render_completion import _Completion
+
+Schema = dict[str, Any]
+
+REFERENCE: Final = "#/components/schemas/"
+
+
+class PriceTierForm(Struct, frozen=True):
+    """Prices per 1,000,000 tokens of a request with at most so many input tokens; null: of any length."""
+
+    up_to_input_tokens: int | None
+    input: str
+    cached_input: str
+    output: str
+
+
+class PriceForm(Struct, frozen=True):
+    """The price in force in the tenant's currency. The whole request takes the tier of its own input tokens."""
+
+    id: str
+    currency: str
+    tiers: list[PriceTierForm]
+
+
+class TextPart(Struct, frozen=True, kw_only=True):
+    """A part of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class HealthForm(Struct, frozen=True):
+    """The process is alive."""
+
+    status: str
+
+
+class ReadyForm(Struct, frozen=True):
+    """`ready` or `not ready`, and the state of each model's engine."""
+
+    status: str
+    models: dict[str, str]
+
+
+PUBLIC_NAMES: Final = {
+    "_ChatBody": "ChatRequest",
+    "_CompletionBody": "CompletionRequest",
+    "_EmbeddingsBody": "EmbeddingsRequest",
+    "MessageBody": "Message",
+    "_CallBody": "MessageToolCall",
+    "_CalledFunction": "CalledFunction",
+    "FormatBody": "ResponseFormat",
+    "_SchemaBody": "ResponseSchema",
+    "ToolBody": "Tool",
+    "_FunctionBody": "ToolFunction",
+    "ChoiceBody": "ToolChoice",
+    "_FunctionName": "ToolChoiceFunction",
+    "_ChatCompletion": "ChatCompletion",
+    "millrace.wire.render_chat._Choice": "ChatChoice",
+    "_Message": "AnswerMessage",
+    "_ToolCall": "AnswerToolCall",
+    "_Function": "AnswerFunction",
+    "_Completion": "Completion",
+    "millrace.wire.render_completion._Choice": "CompletionChoice",
+    "_EmbeddingList": "EmbeddingList",
+    "_ModelList": "ModelList",
+    "ModelCard": "Model",
+    "ReceiptForm": "Receipt",
+    "TokensForm": "Tokens",
+    "BalanceForm": "Balance",
+    "UsageForm": "UsageReport",
+    "UsageRowForm": "UsageRow",
+    "PriceForm": "Price",
+    "PriceTierForm": "PriceTier",
+    "HealthForm": "Health",
+    "ReadyForm": "Readiness",
+    "_Envelope": "ErrorEnvelope",
+}
+"""What a form is called outside; one that is not listed loses its underscore."""
+
+TYPES: Final[tuple[type[Struct], ...]] = (
+    _ChatBody, _CompletionBody, _EmbeddingsBody, _ChatCompletion, _Completion, _EmbeddingList, _ModelList, ModelCard,
+    PriceForm, TextPart, ReceiptForm, BalanceForm, UsageForm, HealthForm, ReadyForm, _Envelope,
+)  # fmt: skip
+
+REFUSED: Final[dict[str, dict[str, str]]] = {
+    "ChatRequest": dict(_REFUSED),
+    "CompletionRequest": {"suffix": "is not supported; models here continue a text, they do not fill it in"},
+    "EmbeddingsRequest": {"dimensions": "is not supported; vectors have the model's own length"},
+    "Message": {"audio": "models here read text only", "function_call": "is deprecated and not supported; use tool_calls"},
+    "MessageToolCall": {"custom": "is not supported: only functions can be called"},
+    "Tool": {"custom": "is not supported: a tool is a function"},
+    "ToolChoice": {
+        "allowed_tools": "is not supported; name a function, or narrow tools",
+        "custom": "is not supported; name a function, or narrow tools",
+    },
+}
+"""Parameters of the original API that change the answer and are not honoured: 422, by name."""
+
+_NARROWER: Final[dict[tuple[str, str], Schema]] = {
+    **{("ChatRequest", name): {"enum": [*values, None], "default": None} for name, values in _ONLY.items()},
+    ("CompletionRequest", "echo"): {"enum": [False, None], "default": None},
+    ("CompletionRequest", "prompt"): {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 1},
+        ]
+    },
+    ("EmbeddingsRequest", "input"): {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": TEXTS_MAX},
+        ]
+    },
+    ("Message", "content"): {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"$ref": f"{REFERENCE}TextPart"}, "minItems": 1},
+            {"type": "null"},
+        ],
+        "default": None,
+    },
+    ("Message", "refusal"): {"type": "null", "default": None},
+    ("Model", "prices"): {"anyOf": [{"$ref": f"{REFERENCE}Price"}, {"type": "null"}], "default": None},
+}
+"""Where the wire's types take more than its rules let through, so that the refusal can name what is wrong."""
+
+
+def schemas() -> dict[str, Schema]:
+    """The components, in the order in which the reference shows them."""
+    _, found = msgspec.json.schema_components(TYPES, ref_template=f"{REFERENCE}{{name}}")
+    components = {public_name(name): _renamed(schema) for name, schema in found.items()}
+    if len(components) != len(found):
+        raise ValueError(f"two forms have one public name: {sorted(found)}")
+    for form, refused in REFUSED.items():
+        for name in refused:
+            del components[form]["properties"][name]
+    for (form, name), schema in _NARROWER.items():
+        components[form]["properties"][name] = schema
+    for name, schema in components.items():
+        schema["title"] = name
+    return components
+
+
+def public_name(name: str) -> str:
+    """'_Error' → 'Error'."""
+    return PUBLIC_NAMES.get(name, name.rpartition(".")[2].lstrip("_"))
+
+
+def _renamed(schema: Any) -> Any:
+    """With public names in references, and patterns as JavaScript (and so JSON Schema) writes them."""
+    if isinstance(schema, list):
+        return [_renamed(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    renamed = {key: _renamed(value) for key, value in schema.items()}
+    if "$ref" in renamed:
+        renamed["$ref"] = REFERENCE + public_name(renamed["$ref"].removeprefix(REFERENCE))
+    if isinstance(renamed.get("pattern"), str):
+        renamed["pattern"] = renamed["pattern"].replace(r"\Z", "$")
+    return renamed

@@ -1,0 +1,171 @@
+"""What the reference says of each route beyond its summary: what it takes and answers, and how it can refuse.
+
+The routes themselves are the gateway's table; a test holds the two together.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from millrace.base.errors import Reason
+from millrace.console.parameters import CHAT, COMPLETION, EMBEDDINGS, Parameter
+from millrace.gateway import app
+from millrace.gateway.app import Route
+
+
+class Argument(Struct, frozen=True):
+    """A parameter of the path or of the query."""
+
+    name: str
+    sentence: str
+    example: str
+    schema: Mapping[str, Any] = {"type": "string"}
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One route. Forms are named by their public names; None for a body or answer that is not JSON."""
+
+    route: Route
+    id: str
+    answer: str | None
+    notes: tuple[str, ...] = ()
+    secured: bool = True
+    scope: str | None = None
+    body: str | None = None
+    parameters: Mapping[str, Parameter] = {}
+    example: Mapping[str, Any] | None = None
+    argument: Argument | None = None
+    query: tuple[Argument, ...] = ()
+    streams: bool = False
+    refusals: tuple[Reason, ...] = ()
+    unready: bool = False
+
+    @property
+    def path(self) -> str:
+        """With the path's parameter in braces: '/v1/receipts/{id}'."""
+        return self.route.path if self.argument is None else f"{self.route.path}{{{self.argument.name}}}"
+
+    @property
+    def example_path(self) -> str:
+        """A path that can be called."""
+        return self.route.path if self.argument is None else self.route.path + self.argument.example
+
+
+_ALWAYS: Final = (Reason.METHOD_NOT_ALLOWED, Reason.HEADERS_TOO_LARGE, Reason.INTERNAL_ERROR)
+_CALLER: Final = (Reason.INVALID_API_KEY, Reason.TENANT_SUSPENDED, *_ALWAYS, Reason.STORE_UNAVAILABLE)
+_LOOK_UP: Final = (*_CALLER, Reason.UNSUPPORTED_PARAMETER)
+_READ: Final = (*_LOOK_UP, Reason.SCOPE_MISSING)
+_INFERENCE: Final = (
+    *_READ,
+    Reason.INVALID_JSON,
+    Reason.INVALID_REQUEST,
+    Reason.CONTEXT_LENGTH_EXCEEDED,
+    Reason.INSUFFICIENT_CREDIT,
+    Reason.BUDGET_EXCEEDED,
+    Reason.RATE_LIMIT_EXCEEDED,
+    Reason.MODEL_NOT_ALLOWED,
+    Reason.MODEL_NOT_FOUND,
+    Reason.REQUEST_TIMEOUT,
+    Reason.REQUEST_TOO_LARGE,
+    Reason.ENGINE_UNAVAILABLE,
+    Reason.ENGINE_FAILED,
+)
+
+_HELD: Final = (
+    "The most that the request can cost is held before the engine begins; what it did cost is settled when it ends, and "
+    "the rest is given back."
+)
+_STREAM: Final = (
+    "With stream: true the answer is text/event-stream: one data: frame for each piece and data: [DONE] at the end. An "
+    "engine that breaks in the middle sends an error envelope as the last frame. A client that leaves pays for what was "
+    "sent to it and no more."
+)
+_TIME: Final = {"type": "string"}
+
+OPERATIONS: Final = (
+    Operation(
+        route=app.CHAT, id="createChatCompletion", answer="ChatCompletion", scope="inference", body="ChatRequest",
+        parameters=CHAT, streams=True, refusals=_INFERENCE,
+        notes=(_HELD, _STREAM, "A parameter that the model's engine cannot honour is refused with 422 and its name."),
+        example={"model": "{model}", "messages": [{"role": "user", "content": "Where is my parcel?"}]},
+    ),
+    Operation(
+        route=app.COMPLETIONS, id="createCompletion", answer="Completion", scope="inference", body="CompletionRequest",
+        parameters=COMPLETION, streams=True, refusals=_INFERENCE, notes=(_HELD, _STREAM),
+        example={"model": "{model}", "prompt": "Once upon a time", "max_tokens": 32},
+    ),
+    Operation(
+        route=app.EMBEDDINGS, id="createEmbeddings", answer="EmbeddingList", scope="inference", body="EmbeddingsRequest",
+        parameters=EMBEDDINGS, refusals=_INFERENCE,
+        notes=("A model that makes no embeddings refuses with 422 and the parameter model.",),
+        example={"model": "{model}", "input": ["red shoes", "blue shoes"]},
+    ),
+    Operation(
+        route=app.MODELS, id="listModels", answer="ModelList", refusals=_LOOK_UP,
+        notes=("Only models that the key may use, with the price in the tenant's currency.",),
+    ),
+    Operation(
+        route=app.MODEL, id="getModel", answer="Model",
+        refusals=(*_LOOK_UP, Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_FOUND),
+        argument=Argument("model", "The model's name; it may contain slashes.", "{model}"),
+    ),
+    Operation(
+        route=app.RECEIPT, id="getReceipt", answer="Receipt", scope="read",
+        refusals=(*_READ, Reason.NOT_FOUND, Reason.CONFLICT),
+        argument=Argument("id", "The x-request-id of the answer, or the id in its body.", "$REQUEST_ID"),
+        notes=("While the request is being settled this waits for it; of one that still runs it answers 409 conflict.",),
+    ),
+    Operation(
+        route=app.BALANCE, id="getBalance", answer="Balance", scope="read", refusals=_READ,
+        notes=("Amounts are decimal strings with nine places in the tenant's currency.",),
+    ),
+    Operation(
+        route=app.USAGE, id="getUsage", answer="UsageReport", scope="read", refusals=(*_READ, Reason.INVALID_REQUEST),
+        notes=("The span is half-open. Without from and to it is the running month, UTC.",),
+        query=(
+            Argument("from", "The first instant: a day, or a time with its zone.", "2026-11-01", _TIME),
+            Argument("to", "The instant after the last.", "2026-12-01", _TIME),
+            Argument(
+                "by", "What each row sums up.", "day", {"enum": ["model", "day", "key"], "default": "model"}
+            ),
+        ),
+    ),
+    Operation(route=app.HEALTH, id="getHealth", answer="Health", secured=False, refusals=_ALWAYS),
+    Operation(
+        route=app.READY, id="getReadiness", answer="Readiness", secured=False, refusals=_ALWAYS, unready=True,
+        notes=("503 with the same form while a model is not ready or the server is stopping.",),
+    ),
+    Operation(
+        route=app.METRICS, id="getMetrics", answer=None, secured=False, refusals=_ALWAYS,
+        notes=("The Prometheus text format, version 0.0.4.",),
+    ),
+)  # fmt: skip
+
+MEANINGS: Final = {
+    Reason.INVALID_REQUEST: "A parameter has a value that it cannot have; param names it.",
+    Reason.INVALID_JSON: "The body is not JSON; the message says at which byte, line and column.",
+    Reason.INVALID_API_KEY: "There is no key, or it is wrong or revoked.",
+    Reason.TENANT_SUSPENDED: "The tenant has been suspended by the operator.",
+    Reason.SCOPE_MISSING: "The key does not open this: inference for answers, read for receipts, balance and usage.",
+    Reason.INSUFFICIENT_CREDIT: "The most that the request can cost is more than is available; the message says how much.",
+    Reason.MODEL_NOT_ALLOWED: "The key is limited to other models.",
+    Reason.MODEL_NOT_FOUND: "There is no such model, or it has no price in the tenant's currency.",
+    Reason.NOT_FOUND: "There is no such path or receipt. Another tenant's is answered just like none.",
+    Reason.METHOD_NOT_ALLOWED: "The path takes another method.",
+    Reason.REQUEST_TIMEOUT: "The headers or the body did not come in time. The connection is closed.",
+    Reason.CONFLICT: "The state of the thing does not allow it now, such as the receipt of a running request.",
+    Reason.IDEMPOTENCY_CONFLICT: "The same Idempotency-Key came with another content.",
+    Reason.REQUEST_TOO_LARGE: "The body is over limits.body_bytes_max. The connection is closed.",
+    Reason.HEADERS_TOO_LARGE: "The headers are over limits.header_bytes_max. The connection is closed.",
+    Reason.UNSUPPORTED_PARAMETER: "A parameter would change the answer and cannot be honoured; param names it.",
+    Reason.CONTEXT_LENGTH_EXCEEDED: "The prompt and what is asked for do not fit the model. Nothing is ever cut off.",
+    Reason.RATE_LIMIT_EXCEEDED: "A limit of requests or tokens was met: limit says which, retry-after when to come back.",
+    Reason.BUDGET_EXCEEDED: "The key's budget of this month would be overspent; retry-after is the month's end.",
+    Reason.ENGINE_UNAVAILABLE: "The model is not ready, or the server is stopping; retry-after says when to come back.",
+    Reason.ENGINE_FAILED: "The engine broke or took too long while it answered; what was sent is billed, nothing else.",
+    Reason.STORE_UNAVAILABLE: "The books cannot be written now, so nothing is sold; retry-after says when to come back.",
+    Reason.BAD_SETTING: "A setting of the server is wrong. It stops a start and is not met by callers.",
+    Reason.INTERNAL_ERROR: "An error of the server; its log has it under the x-request-id.",
+}
+"""What each reason tells a caller."""

@@ -1,0 +1,257 @@
+"""A whole gateway in memory: real books on a temporary database, a fake engine, a fake clock, and a client without sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace import schema
+from millrace.base.clock import FakeClock
+from millrace.base.ids import Ids
+from millrace.catalog.catalogue import Catalogue
+from millrace.catalog.model import Model
+from millrace.engines.fake import FakeEngine, FakeScript, FakeSettings
+from millrace.gateway.admission import Admission
+from millrace.gateway.app import Gateway
+from millrace.gateway.connection import EXTENSION, Connection
+from millrace.gateway.exchange import Message, Receive, Scope, Send
+from millrace.gateway.inference import Inference
+from millrace.gateway.limiter import Limiter
+from millrace.gateway.metrics import Metrics
+from millrace.gateway.reads import Reads
+from millrace.money.billing.books import Books
+from millrace.money.grants import store as grants
+from millrace.money.grants.grant import Balance, Funding
+from millrace.money.rating.book import parse_price
+from millrace.money.rating.store import PriceBook, import_price
+from millrace.settings.limits import Limits
+from millrace.store.database import Database
+from millrace.tenants import store as tenants
+from millrace.tenants.authenticate import Directory
+from millrace.tenants.values import Mode, Tenant
+from millrace.tenants.values import Scope as KeyScope
+
+CREDIT = 10_000_000_000
+CONTEXT = 1000
+
+
+class FakeFlow:
+    """A client that reads, or does not: the part of uvicorn's FlowControl that a connection asks."""
+
+    def __init__(self) -> None:
+        self.write_paused = False
+        self.resumed = asyncio.Event()
+
+    async def drain(self) -> None:
+        await self.resumed.wait()
+
+    def stall(self) -> None:
+        self.write_paused = True
+        self.resumed.clear()
+
+    def resume(self) -> None:
+        self.write_paused = False
+        self.resumed.set()
+
+
+class Answer:
+    """What the client got."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.parts: list[bytes] = []
+        self.ended = False
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.parts)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = self.json["error"]
+        return error
+
+    @property
+    def request_id(self) -> str:
+        return self.headers["x-request-id"]
+
+    @property
+    def frames(self) -> list[Any]:
+        """The data of each event; '[DONE]' stays text."""
+        lines = [line[6:] for line in self.body.decode().split("\n") if line.startswith("data: ")]
+        return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+    @property
+    def pieces(self) -> list[str]:
+        """The pieces of text, one a token with the fake engine."""
+        deltas = [choice["delta"] for frame in self.frames if "choices" in frame for choice in frame["choices"]]
+        return [delta["content"] for delta in deltas if delta.get("content")]
+
+
+class World:
+    """A gateway and the people around it: the owner of tenant 'mill', a stranger of tenant 'other'."""
+
+    def __init__(self, db: Database, folder: Path, limits: Limits, script: FakeScript) -> None:
+        self.db = db
+        self.clock = FakeClock()
+        self.ids = Ids(self.clock)
+        self.limits = limits
+        self.metrics = Metrics()
+        self.engine = FakeEngine(FakeSettings(model="echo", context_tokens=CONTEXT, script=script), self.clock)
+        self.books = Books(db, folder / "journal", self.clock)
+        model = Model(name="echo", engine="fake", context_tokens=CONTEXT, max_output_tokens=500, slots=8)
+        spare = Model(name="spare", engine="fake", context_tokens=CONTEXT, max_output_tokens=500, slots=8)
+        engines = {"echo": self.engine, "spare": FakeEngine(FakeSettings(model="spare"), self.clock)}
+        prices = PriceBook(db, self.clock)
+        catalogue = Catalogue([model, spare])
+        self.inference = Inference(
+            Admission(catalogue, engines, prices), self.books, Limiter(limits, self.clock), limits, self.clock, self.metrics
+        )
+        self.gateway = Gateway(
+            directory=Directory(db, self.clock),
+            inference=self.inference,
+            reads=Reads(db, catalogue, prices, self.clock, self.inference.running),
+            engines=engines,
+            metrics=self.metrics,
+            ids=self.ids,
+            pages=_no_pages,
+        )
+        self.owner, self.owner_key = self._tenant("mill")
+        self.stranger, self.stranger_key = self._tenant("other")
+
+    def key(self, tenant: Tenant, **terms: Any) -> str:
+        """Another key of a tenant."""
+
+        def work(tx: Any) -> str:
+            project = tenants.find_or_create_project(tx, self.ids, self.clock.now(), tenant=tenant)
+            return tenants.create_key(tx, self.ids, self.clock.now(), project=project, **({"scopes": set(KeyScope)} | terms))[1]
+
+        return self.db.write_now(work)
+
+    def balance(self, tenant: Tenant | None = None) -> Balance:
+        who = tenant or self.owner
+        return self.db.read(lambda tx: grants.balance(tx, who.id, who.currency, self.clock.now()))
+
+    async def call(
+        self, method: str, path: str, body: bytes = b"", *, key: str | None = None, headers: dict[str, str] | None = None,
+        on_part: Callable[[Answer, Connection, FakeFlow], None] | None = None, query: str = "", leave_in_body: bool = False,
+    ) -> Answer:  # fmt: skip
+        """One request. `on_part` is told after each piece that arrives and may lose or stall the connection."""
+        answer, flow = Answer(), FakeFlow()
+        connection = Connection(flow)  # type: ignore[arg-type]  # the two members it uses
+        sent = False
+
+        async def receive() -> Message:
+            nonlocal sent
+            if leave_in_body:
+                return {"type": "http.disconnect"}
+            if sent:
+                await asyncio.get_running_loop().create_future()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            if connection.lost:
+                return
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+                return
+            if message["body"]:
+                answer.parts.append(message["body"])
+            answer.ended = not message["more_body"]
+            if on_part is not None:
+                on_part(answer, connection, flow)
+
+        fields = {"authorization": f"Bearer {self.owner_key if key is None else key}"} | (headers or {})
+        scope: Scope = {
+            "type": "http", "method": method, "path": path, "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+            "extensions": {EXTENSION: connection},
+        }  # fmt: skip
+        await self.gateway(scope, receive, send)
+        return answer
+
+    async def chat(self, *, key: str | None = None, on_part: Any = None, headers: Any = None, **fields: Any) -> Answer:
+        asked = {"model": "echo", "messages": [{"role": "user", "content": "hello mill"}]} | fields
+        body = json.dumps(asked).encode()
+        return await self.call("POST", "/v1/chat/completions", body, key=key, on_part=on_part, headers=headers)
+
+    async def receipt(self, answer: Answer, key: str | None = None) -> Any:
+        return (await self.call("GET", f"/v1/receipts/{answer.request_id}", key=key)).json
+
+    async def __aenter__(self) -> "World":
+        await self.books.open()
+        await self.engine.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.close()
+        await self.books.close()
+
+    def _tenant(self, name: str) -> tuple[Tenant, str]:
+        now = self.clock.now()
+
+        def work(tx: Any) -> Tenant:
+            for model in ("echo", "spare"):
+                price = parse_price(
+                    {"model": model, "currency": "CNY", "input": "1", "cached_input": "0.5", "output": "4"}, where="test"
+                )
+                import_price(tx, price, now)
+            tenant = tenants.create_tenant(tx, self.ids, now, name=name, mode=Mode.PREPAID, currency="CNY")
+            grants.give(
+                tx,
+                grants.new_grant(
+                    id=self.ids.new("gr"), tenant_id=tenant.id, amount=CREDIT, currency="CNY", funding=Funding.CUSTOMER, now=now
+                ),
+            )
+            return tenant
+
+        tenant = self.db.write_now(work)
+        return tenant, self.key(tenant)
+
+
+Play = Callable[[World], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., None]:
+    """Run a scene in a world of its own: `play(scene, limits=…, script=…)`."""
+
+    def run(scene: Play, *, limits: Limits = Limits(), script: FakeScript = FakeScript(tokens=8)) -> None:  # noqa: B008 - frozen
+        asyncio.run(_play(scene, tmp_path, limits, script))
+
+    return run
+
+
+async def _play(scene: Play, folder: Path, limits: Limits, script: FakeScript) -> None:
+    async with _world(folder, limits, script) as world:
+        await scene(world)
+        assert not world.inference.running
+        await world.books.sweep()
+        assert world.balance().held == 0, "a request left a hold behind"
+
+
+@asynccontextmanager
+async def _world(folder: Path, limits: Limits, script: FakeScript) -> AsyncIterator[World]:
+    db = Database(folder / "millrace.db")
+    try:
+        db.migrate(schema.migrations())
+        async with World(db, folder, limits, script) as world:
+            yield world
+    finally:
+        db.close()
+
+
+async def _no_pages(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - the ASGI signature
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b"no such page", "more_body": False})
