@@ -24,7 +24,7 @@ from tiny.model import Model, Shape
 
 SMOKE = Shape(hidden=64, layers=2, heads=2, kv_heads=1, head=32, feed_forward=128)
 WARM_UP = 60  # steps
-DECAY = 0.35  # last part of the run in which the learning rate falls to a twentieth
+DECAY = 0.35  # last part of the run in which the learning rate falls to a fortieth
 MEAN_KEEPS = 0.99  # of the running mean, at each step: about the last hundred steps
 RATES = {"muon": 0.02, "adam": 0.003}
 SAVE_EVERY, SAY_EVERY, VALIDATE_EVERY = 100, 20, 200  # steps
@@ -43,22 +43,29 @@ class Progress:
 class Run:
     """One training run: model, optimisers, running mean and progress."""
 
-    def __init__(self, shape: Shape, corpus: Corpus, out: Path, steps: int, size: int) -> None:
-        self.shape, self.corpus, self.out, self.steps, self.size = shape, corpus, out, steps, size
+    def __init__(self, shape: Shape, corpus: Corpus, out: Path, size: int, steps: int, minutes: float | None) -> None:
+        self.shape, self.corpus, self.out = shape, corpus, out
+        self.size, self.steps, self.minutes = size, steps, minutes
         self.model = Model(shape)
         self.mean = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         self.optimisers = _optimisers(self.model)
         self.progress = Progress()
 
+    @property
+    def done(self) -> float:
+        """Share of the run that is behind us: of its minutes where these were given, else of its steps."""
+        if self.minutes is not None:
+            return min(1.0, self.progress.seconds / 60 / self.minutes)
+        return min(1.0, self.progress.step / self.steps)
+
     def train(self) -> None:
-        while self.progress.step < self.steps:
+        while self.done < 1:
             began = time.monotonic()
             loss, tokens = self._step()
             self.progress.step += 1
             self.progress.tokens += tokens
             self.progress.seconds += time.monotonic() - began
             self._report(loss)
-        self.save()
 
     def _step(self) -> tuple[float, int]:
         """One batch; the mean loss in nats a weighted token, and the number of tokens."""
@@ -66,7 +73,7 @@ class Run:
         loss = _loss(self.model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        scale = _rate_scale(self.progress.step, self.steps)
+        scale = _rate_scale(self.progress.step, self.done)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["first_rate"] * scale
@@ -80,20 +87,20 @@ class Run:
 
     def _report(self, loss: float) -> None:
         step = self.progress.step
-        if step % SAY_EVERY == 0 or step == self.steps:
+        if step % SAY_EVERY == 0 or self.done == 1:
             speed = self.progress.tokens / self.progress.seconds
             print(
-                f"step {step}/{self.steps}  loss {loss:.3f}  {self.progress.tokens / 1e6:.2f} M tokens  "
+                f"step {step}  {self.done:.1%}  loss {loss:.3f}  {self.progress.tokens / 1e6:.2f} M tokens  "
                 f"{speed:.0f} tokens/s  {self.progress.seconds / 60:.1f} min",
                 flush=True,
             )
-        if step % VALIDATE_EVERY == 0 or step == self.steps:
+        if step % VALIDATE_EVERY == 0 or self.done == 1:
             held_out = self.validate()
             self.progress.log.append(
                 {"step": step, "tokens": self.progress.tokens, "seconds": self.progress.seconds, "held_out": held_out}
             )
             print(f"step {step}  held-out loss {held_out:.4f} nats a token", flush=True)
-        if step % SAVE_EVERY == 0:
+        if step % SAVE_EVERY == 0 or self.done == 1:
             self.save()
 
     @torch.no_grad()
@@ -155,10 +162,9 @@ def _optimisers(model: Model) -> list[torch.optim.Optimizer]:
     return [muon, adam]
 
 
-def _rate_scale(step: int, steps: int) -> float:
-    """Rises over the warm-up, stays, falls linearly to a twentieth at the end."""
-    left = (steps - step) / (steps * DECAY)
-    return min(1.0, (step + 1) / WARM_UP, max(0.05, left))
+def _rate_scale(step: int, done: float) -> float:
+    """Rises over the warm-up, stays, falls linearly to a fortieth at the end."""
+    return min(1.0, (step + 1) / WARM_UP, max(0.025, (1 - done) / DECAY))
 
 
 def main() -> None:
@@ -166,6 +172,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shared", type=Path, help="folder of the clean-licence dialogue sets")
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--minutes", type=float, help="end after these minutes of training instead of after --steps")
     parser.add_argument("--size", type=int, default=4096, help="tokens in a batch, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -175,9 +182,8 @@ def main() -> None:
     torch.manual_seed(given.seed)
     tokenizer = Tokenizer.from_file(str(given.out / "tokenizer.json"))
     shape = SMOKE if given.smoke else Shape()
-    run = Run(
-        shape, Corpus(tokenizer, given.shared, given.seed), given.out, 100 if given.smoke else given.steps, given.size
-    )
+    corpus = Corpus(tokenizer, given.shared, given.seed)
+    run = Run(shape, corpus, given.out, given.size, 100 if given.smoke else given.steps, given.minutes)
     print(f"{sum(value.numel() for value in run.model.parameters()):,} parameters")
     run.resume()
     run.train()

@@ -20,12 +20,14 @@ READINGS = {
     "a type without data is no event": (b"event: ping\n\ndata: 2\n\n", [Event(b"2")]),
     "comments": (b": keep-alive\n\n:\ndata: a\n: b\n\n", [Event(b"a")]),
     "empty data": (b"data:\n\ndata\n\n", [Event(b""), Event(b"")]),
-    "fields not used": (b"id: 7\nretry: 10\nfoo: x\nbar\ndata: a\n\n", [Event(b"a")]),
+    "fields not used": (b"id: 7\nretry: 10\nbar\nfoo: x\ndata: a\n\n", [Event(b"a")]),
+    "data that looks like a field": (b"data: xdata: y\n\n", [Event(b"xdata: y")]),
     "field names are exact": (b"DATA: a\n data: b\ndatas: c\n\n", []),
     "CRLF": (b"data: a\r\n\r\ndata: b\r\n\r\n", [Event(b"a"), Event(b"b")]),
     "CR": (b"data: a\r\rdata: b\r\r", [Event(b"a"), Event(b"b")]),
     "mixed ends": (b"data: a\r\ndata: b\rdata: c\n\r\n", [Event(b"a\nb\nc")]),
     "byte order mark": (b"\xef\xbb\xbfdata: a\n\n", [Event(b"a")]),
+    "one byte order mark only": (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [Event(b"b")]),
     "byte order mark later is text": (b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [Event(b"a")]),
     "U+2028, U+0085 and form feed are text": (
         "data: a\u2028b\u0085c\x0cd\n\n".encode(),
@@ -51,6 +53,14 @@ def test_reading(stream: bytes, events: list[Event]) -> None:
 def test_one_byte_at_a_time(stream: bytes, events: list[Event]) -> None:
     """A stream that comes in single bytes reads the same, CRLF and the byte order mark cut apart included."""
     assert read(*(bytes([byte]) for byte in stream)) == (events, 0)
+
+
+@pytest.mark.parametrize(("stream", "events"), READINGS.values(), ids=READINGS)
+def test_cut_in_three(stream: bytes, events: list[Event]) -> None:
+    """Cut at any two places, with nothing at all between the first and the second piece, a stream reads the same."""
+    for second in range(len(stream) + 1):
+        for first in range(second + 1):
+            assert read(stream[:first], b"", stream[first:second], stream[second:]) == (events, 0)
 
 
 LINES = st.sampled_from(

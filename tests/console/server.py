@@ -1,8 +1,9 @@
-"""A page server of its own for looking at the pages: real database and pages, models that are only declared.
+"""A page server of its own for looking at the pages: real database and pages, fake engines.
 
     python tests/console/server.py 8123      # http://127.0.0.1:8123/
 """
 
+import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -43,8 +44,7 @@ def app(folder: Path) -> App:
     clock = SystemClock()
     db = Database(folder / "books.db")
     db.migrate(schema.migrations())
-    for price in parse_prices(PRICES):
-        db.write_now(lambda tx, price=price: import_price(tx, price, clock.now()))  # type: ignore[misc]  # a default binds it
+    db.write_now(lambda tx: [import_price(tx, price, clock.now()) for price in parse_prices(PRICES)])
     models = [
         Model(name=name, engine="fake", context_tokens=context, max_output_tokens=output, slots=4)
         for name, context, output in MODELS
@@ -53,6 +53,8 @@ def app(folder: Path) -> App:
         model.name: FakeEngine(FakeSettings(model=model.name, context_tokens=model.context_tokens), clock)
         for model in models
     }
+    for engine in engines.values():
+        asyncio.run(engine.start())
     return pages(Catalogue(models), engines, db, clock)
 
 

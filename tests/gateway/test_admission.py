@@ -77,11 +77,10 @@ def test_a_revoked_key_is_refused_within_a_second(play: Scene) -> None:
     """A key that served a moment ago is refused one second after its revocation."""
 
     async def scene(world: Any) -> None:
-        key = world.key(world.owner)
+        key = world.key(world.owner, rpm=7)
         assert (await world.chat(key=key)).status == 200
-        keys = world.db.read(lambda tx: tenants.keys(tx, world.owner))
-        newest = max(keys, key=lambda found: found.id)
-        world.db.write_now(lambda tx: tenants.revoke(tx, world.clock.now(), key_id=newest.id, reason="lost"))
+        lost = next(found for found in world.db.read(lambda tx: tenants.keys(tx, world.owner)) if found.rpm == 7)
+        world.db.write_now(lambda tx: tenants.revoke(tx, world.clock.now(), key_id=lost.id, reason="lost"))
         world.clock.advance(1)
         assert (await world.chat(key=key)).status == 401
 

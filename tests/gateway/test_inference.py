@@ -15,10 +15,10 @@ from millrace.settings.limits import Limits
 Scene = Callable[..., None]
 
 
-def leave_after(pieces: int) -> Callable[[Any, Connection, Any], None]:
+def leave_after(pieces: int) -> Callable[[Any, Connection], None]:
     """A client that goes as soon as it has so many pieces of text."""
 
-    def on_part(answer: Any, connection: Connection, _flow: Any) -> None:
+    def on_part(answer: Any, connection: Connection) -> None:
         if len(answer.pieces) >= pieces:
             connection.lose()
 
@@ -63,15 +63,13 @@ def test_a_stream_ends_with_the_settled_usage(play: Scene) -> None:
 
 @pytest.mark.parametrize("pieces", [1, 3, 7])
 def test_a_client_that_leaves_pays_for_what_it_got(play: Scene, pieces: int) -> None:
-    """A client that leaves a stream after k tokens is billed for k tokens, and the engine stops."""
+    """A client that leaves a stream after k tokens, all taken by the kernel, is billed for k tokens; the engine stops."""
 
     async def scene(world: Any) -> None:
         answer = await world.chat(stream=True, max_tokens=100, on_part=leave_after(pieces))
         receipt = await world.receipt(answer)
         assert receipt["status"] == "cancelled"
-        # The last piece was written when the client went: whether it has it nobody knows, so it is waived.
-        assert receipt["tokens"]["output"] == max(pieces - 1, 0)
-        assert receipt["tokens"]["output"] + receipt["tokens"]["waived"] >= len(answer.pieces)
+        assert receipt["tokens"]["output"] == len(answer.pieces) == pieces
         assert world.engine.live == 0
 
     play(scene, script=FakeScript(tokens=100))
@@ -83,7 +81,7 @@ def test_a_client_that_leaves_between_two_tokens_is_billed_exactly(play: Scene) 
     async def scene(world: Any) -> None:
         held: list[Connection] = []
 
-        def on_part(_answer: Any, connection: Connection, _flow: Any) -> None:
+        def on_part(_answer: Any, connection: Connection) -> None:
             held.append(connection)
 
         running = asyncio.create_task(world.chat(stream=True, on_part=on_part))
@@ -103,12 +101,10 @@ def test_a_client_that_stops_reading_is_not_billed_for_what_it_never_took(play: 
     """Bytes that this process still holds when the client goes are waived, not billed."""
 
     async def scene(world: Any) -> None:
-        def on_part(answer: Any, connection: Connection, flow: Any) -> None:
+        def on_part(answer: Any, connection: Connection) -> None:
             if len(answer.pieces) == 4:
-                flow.stall()
-                loop = asyncio.get_running_loop()
-                loop.call_soon(connection.lose)
-                loop.call_soon(flow.resume)
+                connection.pause()
+                asyncio.get_running_loop().call_soon(connection.lose)
 
         answer = await world.chat(stream=True, on_part=on_part)
         receipt = await world.receipt(answer)
@@ -116,6 +112,37 @@ def test_a_client_that_stops_reading_is_not_billed_for_what_it_never_took(play: 
         assert receipt["tokens"]["waived"] == 1
 
     play(scene, script=FakeScript(tokens=100))
+
+
+def test_a_slow_client_is_waited_for_and_billed_for_all_of_it(play: Scene) -> None:
+    """A client that stops reading for a while holds its stream back, and pays for every token in the end."""
+
+    async def scene(world: Any) -> None:
+        def on_part(answer: Any, connection: Connection) -> None:
+            if len(answer.pieces) == 4:
+                connection.pause()
+                asyncio.get_running_loop().call_later(0.01, connection.resume)
+
+        answer = await world.chat(stream=True, on_part=on_part)
+        assert (await world.receipt(answer))["tokens"]["output"] == len(answer.pieces) == 8
+
+    play(scene)
+
+
+def test_bytes_written_to_a_closing_connection_are_not_billed(play: Scene) -> None:
+    """Between a client's end of file and the news of it, what is written goes nowhere and costs nothing."""
+
+    async def scene(world: Any) -> None:
+        def on_part(answer: Any, connection: Connection) -> None:
+            if len(answer.pieces) == 4:
+                connection._closing = lambda: True
+
+        answer = await world.chat(stream=True, on_part=on_part)
+        receipt = await world.receipt(answer)
+        assert receipt["tokens"]["output"] == len(answer.pieces) == 4
+        assert receipt["status"] == "cancelled"
+
+    play(scene)
 
 
 def test_a_client_that_leaves_before_the_first_token_pays_nothing(play: Scene) -> None:
@@ -143,7 +170,11 @@ def test_a_whole_answer_that_cannot_be_delivered_costs_nothing(play: Scene) -> N
     """A client that left before its whole answer was sent pays nothing."""
 
     async def scene(world: Any) -> None:
-        answer = await world.chat(on_part=lambda _answer, connection, _flow: connection.lose())
+        def on_part(_answer: Any, connection: Connection) -> None:
+            connection.pause()
+            asyncio.get_running_loop().call_soon(connection.lose)
+
+        answer = await world.chat(on_part=on_part)
         receipt = await world.receipt(answer)
         assert receipt["amount"] == "0.000000000"
         assert receipt["status"] == "cancelled"

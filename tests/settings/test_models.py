@@ -24,11 +24,15 @@ def parse(*models: Mapping[str, object]) -> tuple[Model, ...]:
     """The models of a file that lists these, each with a price."""
     lines: list[str] = []
     for model in models:
-        lines += ["[[models]]", *(f"{key} = {value!r}" for key, value in model.items())]
+        lines += ["[[models]]", *(f"{key} = {_toml(value)}" for key, value in model.items())]
     for name in {str(model.get("name")) for model in models}:
         lines += ["[[prices]]", f"model = {name!r}", "currency = 'CNY'", "input = '1'", "output = '2'"]
     text = "\n".join(lines)
     return parse_settings(text, "a.toml", folder=Path("/etc/millrace"), bundled_model=lambda: TINY).models
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def refusal_of(*models: Mapping[str, object]) -> str:
@@ -54,6 +58,13 @@ def test_a_remote_model_is_called_there_as_here() -> None:
     """Without `upstream` its name is the same there; without a key none is sent; output and slots have defaults."""
     [model] = parse(REMOTE)
     assert (model.upstream, model.api_key_env, model.max_output_tokens, model.slots) == ("qwen3-8b", None, 4096, 256)
+    assert not model.embeds
+
+
+def test_a_server_of_embeddings_is_declared_so() -> None:
+    """Whether a server makes embeddings is the operator's to say, and only of a server."""
+    assert parse({**REMOTE, "embeds": True})[0].embeds
+    assert "models[0].embeds is not a setting" in refusal_of({**LOCAL, "embeds": True})
 
 
 def test_the_default_output_leaves_room_for_the_question() -> None:

@@ -41,6 +41,15 @@ def test_what_is_no_time_in_range_is_refused(value: object) -> None:
         table(wait_s=value).seconds("wait_s", 0, 9, 1.0)
 
 
+@pytest.mark.parametrize("value", ["true", 1, 0])
+def test_what_is_no_flag_is_refused(value: object) -> None:
+    """Only true and false are; 1 is not."""
+    assert table(embeds=True).flag("embeds", default=False)
+    assert not table().flag("embeds", default=False)
+    with pytest.raises(Refusal, match=r"limits\.embeds = .*: expected true or false"):
+        table(embeds=value).flag("embeds", default=False)
+
+
 @pytest.mark.parametrize("value", ["", 3, ["a"]])
 def test_what_is_no_text_is_refused(value: object) -> None:
     """An empty text is none."""

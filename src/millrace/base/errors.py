@@ -36,7 +36,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-class Refusal(Exception):  # noqa: N818 - an expected answer is not an error
+class Refusal(Exception):
     """An expected 'no'.
 
     `sentence` names the thing and the remedy and never contains a secret or another tenant's data.

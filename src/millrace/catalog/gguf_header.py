@@ -57,7 +57,7 @@ class GgufHeader(Struct, frozen=True, kw_only=True):
     name: str | None
 
 
-class _Damaged(Exception):  # noqa: N818 - it becomes a refusal
+class _Damaged(Exception):
     """The file is not what it claims to be; the text says where."""
 
 

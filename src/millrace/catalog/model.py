@@ -35,6 +35,8 @@ class Model(Struct, frozen=True, kw_only=True):
     """remote: the model's name there."""
     api_key_env: str | None = None
     """remote: the environment variable that holds the secret for there; None: none is sent."""
+    embeds: bool = False
+    """remote: whether it makes embeddings; a server does not tell."""
     created: int = 0
     """Seconds since the epoch, for the public list of models; 0: not said."""
     owned_by: str = "millrace"

@@ -35,10 +35,10 @@ Price = tuple[str, str, str]
 
 
 class Line(Struct, frozen=True):
-    """One line of a price list."""
+    """One line of a price list; `length` says for which input lengths."""
 
     currency: str
-    up_to: str
+    length: str
     price: Price
 
 
@@ -114,11 +114,24 @@ def _offer(model: Model, engine: Engine, prices: Sequence[PriceVersion]) -> Offe
         embeds=engine.embeds,
         context_tokens=f"{model.context_tokens:,}",
         max_output_tokens=f"{model.max_output_tokens:,}",
-        lines=tuple(_line(price.currency, tier) for price in prices for tier in price.tiers),
+        lines=tuple(line for price in prices for line in _lines(price)),
         tiered=any(len(price.tiers) > 1 for price in prices),
     )
 
 
-def _line(currency: str, tier: PriceTier) -> Line:
-    up_to = "any length" if tier.up_to_input_tokens is None else f"up to {tier.up_to_input_tokens:,}"
-    return Line(currency, up_to, (shown_amount(tier.input), shown_amount(tier.cached_input), shown_amount(tier.output)))
+def _lines(price: PriceVersion) -> list[Line]:
+    lines, reached = [], 0
+    for tier in price.tiers:
+        lines.append(Line(price.currency, _length(tier.up_to_input_tokens, reached), _price(tier)))
+        reached = tier.up_to_input_tokens or 0
+    return lines
+
+
+def _length(up_to: int | None, reached: int) -> str:
+    if up_to is not None:
+        return f"up to {up_to:,}"
+    return f"over {reached:,}" if reached else "any length"
+
+
+def _price(tier: PriceTier) -> Price:
+    return shown_amount(tier.input), shown_amount(tier.cached_input), shown_amount(tier.output)

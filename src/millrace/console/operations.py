@@ -6,12 +6,14 @@ The routes themselves are the gateway's table; a test holds the two together.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from millrace.base.errors import Reason
 from millrace.console.parameters import CHAT, COMPLETION, EMBEDDINGS, Parameter
 from millrace.gateway import app
 from millrace.gateway.app import Route
+
+_TEXT: Final = {"type": "string"}
 
 
 class Argument(Struct, frozen=True):
@@ -20,7 +22,7 @@ class Argument(Struct, frozen=True):
     name: str
     sentence: str
     example: str
-    schema: Mapping[str, Any] = {"type": "string"}
+    schema: Mapping[str, Any] = field(default_factory=lambda: _TEXT)
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -81,8 +83,6 @@ _STREAM: Final = (
     "engine that breaks in the middle sends an error envelope as the last frame. A client that leaves pays for what was "
     "sent to it and no more."
 )
-_TIME: Final = {"type": "string"}
-
 OPERATIONS: Final = (
     Operation(
         route=app.CHAT, id="createChatCompletion", answer="ChatCompletion", scope="inference", body="ChatRequest",
@@ -124,8 +124,8 @@ OPERATIONS: Final = (
         route=app.USAGE, id="getUsage", answer="UsageReport", scope="read", refusals=(*_READ, Reason.INVALID_REQUEST),
         notes=("The span is half-open. Without from and to it is the running month, UTC.",),
         query=(
-            Argument("from", "The first instant: a day, or a time with its zone.", "2026-11-01", _TIME),
-            Argument("to", "The instant after the last.", "2026-12-01", _TIME),
+            Argument("from", "The first instant: a day, or a time with its zone.", "2026-11-01"),
+            Argument("to", "The instant after the last.", "2026-12-01"),
             Argument(
                 "by", "What each row sums up.", "day", {"enum": ["model", "day", "key"], "default": "model"}
             ),

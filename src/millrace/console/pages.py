@@ -110,7 +110,7 @@ class Pages:
         model = self._example_model()
         return self._render(
             scope, "front.html", offers=on_offer, book_open=in_force is not None,
-            ready=sum(offer.ready for offer in on_offer), base=base,
+            ready=sum(offer.ready for offer in on_offer), tiered=any(offer.tiered for offer in on_offer), base=base,
             curl=chat_curl(base, model), python=chat_python(base, model), receipt=curl(base, "/v1/receipts/$REQUEST_ID"),
         )  # fmt: skip
 

@@ -97,12 +97,12 @@ def type_pieces(schema: Mapping[str, Any], *, null: bool = True) -> list[Piece]:
         return [Piece(" | ".join(shown))]
     kind = schema.get("type")
     if kind == "array":
-        return [Piece("list of "), *type_pieces(schema.get("items", {})), Piece(_count(schema, "Items"))]
+        return [Piece("list of "), *type_pieces(schema.get("items", {})), Piece(_count(schema, "Items", ""))]
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
-        return [Piece("object of "), *type_pieces(schema["additionalProperties"]), Piece(_count(schema, "Properties"))]
+        return [Piece("object of "), *type_pieces(schema["additionalProperties"]), Piece(_count(schema, "Properties", " keys"))]
     if kind is None:
         return [Piece("any JSON")]
-    return [Piece(f"{kind}{_range(schema)}")]
+    return [Piece(f"{'non-empty ' if 'minLength' in schema else ''}{kind}{_range(schema)}")]
 
 
 def _section(operation: Operation, components: Mapping[str, Any], base: str, model: str) -> Section:
@@ -151,20 +151,18 @@ def _joined(kinds: list[list[Piece]], word: str) -> list[Piece]:
     return joined
 
 
-def _count(schema: Mapping[str, Any], what: str) -> str:
+def _count(schema: Mapping[str, Any], what: str, unit: str) -> str:
     low, high = schema.get(f"min{what}"), schema.get(f"max{what}")
     if low is not None and high is not None:
-        return f", exactly {low}" if low == high else f", {low} to {high:,}"
+        return f", exactly {low}{unit}" if low == high else f", {low} to {high:,}{unit}"
     if high is not None:
-        return f", at most {high:,}"
-    return "" if low is None else f", at least {low}"
+        return f", at most {high:,}{unit}"
+    return "" if low is None else f", at least {low}{unit}"
 
 
 def _range(schema: Mapping[str, Any]) -> str:
     if "pattern" in schema:
         return f" like {schema['pattern']}"
-    if "minLength" in schema:
-        return ", not empty"
     if "exclusiveMinimum" in schema:
         return f", above {schema['exclusiveMinimum']}, at most {schema['maximum']}"
     if "minimum" in schema:
@@ -175,7 +173,7 @@ def _range(schema: Mapping[str, Any]) -> str:
 def _bound(value: float) -> str:
     if abs(value) < BIG - 1:
         return f"{value:,}"
-    return {2**31 - 1: "2³¹−1", 2**63 - 1: "2⁶³−1", -(2**63): "−2⁶³"}.get(int(value), f"{value:,}")
+    return {2**31 - 1: "2³¹−1", 2**63 - 1: "2⁶³−1", -(2**63): "-2⁶³"}.get(int(value), f"{value:,}")
 
 
 def _said(value: object) -> str:

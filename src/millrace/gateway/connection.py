@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -26,9 +25,11 @@ EXTENSION: Final = "millrace.connection"
 class Connection:
     """What a request may know of its connection."""
 
-    def __init__(self, flow: FlowControl) -> None:
-        self._flow = flow
+    def __init__(self, closing: Callable[[], bool]) -> None:
+        self._closing = closing
         self._listener: Callable[[], None] | None = None
+        self._pending = False
+        self._decided = asyncio.Event()
         self.lost = False
 
     def listen(self, listener: Callable[[], None] | None) -> None:
@@ -37,14 +38,31 @@ class Connection:
         if self.lost and listener is not None:
             listener()
 
+    @property
+    def open(self) -> bool:
+        """Whether bytes that are written now go anywhere: a transport that is closing drops them without a word."""
+        return not self.lost and not self._closing()
+
     async def flushed(self) -> bool:
-        """Wait until the kernel has every byte that was written; False when the client went before."""
-        while self._flow.write_paused and not self.lost:
-            await self._flow.drain()
-        return not self.lost
+        """Wait until the kernel has every byte that was written; False when the client went before it had."""
+        if self._pending and not self.lost:
+            await self._decided.wait()
+        return not self._pending
+
+    def pause(self) -> None:
+        """The kernel did not take all of what was written."""
+        self._pending = True
+        self._decided.clear()
+
+    def resume(self) -> None:
+        """Now it has."""
+        self._pending = False
+        self._decided.set()
 
     def lose(self) -> None:
+        """The client is gone; what the kernel has not taken by now it never will."""
         self.lost = True
+        self._decided.set()
         if self._listener is not None:
             self._listener()
 
@@ -65,7 +83,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._refusal: Refusal | None = None
-        self._connection: Connection | None = None
+        self._connection = Connection(self._is_closing)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -84,15 +102,20 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
         super().connection_lost(exc)
-        if self._connection is not None:
-            self._connection.lose()
+        self._connection.lose()
+
+    def pause_writing(self) -> None:
+        self._connection.pause()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._header_bytes = 0
         self._start_header_timer()
-        if self._connection is None:
-            self._connection = Connection(self.flow)
         self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
 
     def on_url(self, url: bytes) -> None:
@@ -109,6 +132,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal or Refusal(Reason.INVALID_JSON, f"{msg} Send HTTP/1.1 as RFC 9112 has it."))
+
+    def _is_closing(self) -> bool:
+        return self.transport.is_closing()
 
     def _count_header(self, size: int) -> None:
         self._header_bytes += size

@@ -72,15 +72,16 @@ class Exchange:
         fields = [*fields, (b"x-request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
 
-    async def write(self, data: bytes) -> bool:
-        """Send a piece; True when the kernel has all of it, False when the client is gone."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    async def write(self, data: bytes, *, more: bool = True) -> bool:
+        """Send a piece; True when the kernel has all of it, False when the client was or is gone."""
+        if not self.connection.open:
+            return False
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
         return await self.connection.flushed()
 
     async def finish(self, data: bytes = b"") -> bool:
         """Send the last piece; True when the kernel has all of it."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
-        return await self.connection.flushed()
+        return await self.write(data, more=False)
 
     async def answer(self, body: bytes, *, status: int = 200, fields: Headers = JSON) -> bool:
         """The whole answer at once; True when the kernel has all of it."""

@@ -86,7 +86,7 @@ def _embedded(table: Table, name: str, folder: Path, bundled_model: BundledModel
 def _remote(table: Table, name: str) -> Model:
     model = replace(
         _unsized(name, "remote", REMOTE_SLOTS), url=_url(table), upstream=table.text("upstream", name),
-        api_key_env=_environment_name(table),
+        api_key_env=_environment_name(table), embeds=table.flag("embeds", default=False),
     )
     return _sized(table, model)
 

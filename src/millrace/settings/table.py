@@ -35,6 +35,12 @@ class Table:
     def optional_integer(self, key: str, low: int, high: int) -> int | None:
         return self.integer(key, low, high) if self._ask(key) else None
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self._value(key, default, "true or false")
+        if not isinstance(value, bool):
+            raise self.refusal(key, "true or false", value)
+        return value
+
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         """From `low` to `high`. Without a default the key is required."""
         expected = f"an integer from {low} to {high}"

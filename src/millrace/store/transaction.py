@@ -23,7 +23,7 @@ class Tx(Protocol):
         ...
 
 
-class Conflict(Exception):  # noqa: N818 - an expected answer is not an error
+class Conflict(Exception):
     """A UNIQUE, CHECK, NOT NULL or foreign-key constraint refused a row."""
 
 

@@ -82,7 +82,10 @@ class _Cached(NamedTuple):
 
 
 class PriceBook:
-    """The prices in force, for the hot path: from memory, read anew each second and when a planned change is due."""
+    """The prices in force, for the hot path: from memory, read anew each second and when a planned change is due.
+
+    For one thread, the event loop's.
+    """
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db

@@ -1,0 +1,178 @@
+"""A small house with books in it: the database in memory, the cast, the prices; for tests of the money rooms.
+
+Cast: `acme` pays in advance, `bolt` is billed at the month's end and may owe 5 yuan, `mole` is a stranger to both.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from millrace.base.clock import FakeClock
+from millrace.base.ids import id_from_bytes
+from millrace.base.money import NANO, parse_amount
+from millrace.generation.chunk import CountedBy, TokenCounts
+from millrace.money.audit.store import audit
+from millrace.money.billing import store as billing
+from millrace.money.billing.hold import OpenHold, Outcome, Payer
+from millrace.money.grants import store as grants
+from millrace.money.grants.grant import Balance, Funding, Grant
+from millrace.money.metering.usage import Status, Usage
+from millrace.money.rating.book import PriceVersion, parse_price
+from millrace.money.rating.store import import_price
+from millrace.schema import migrations
+from millrace.store import migrations as migrating
+from millrace.store.database import Database
+from millrace.store.sqlite import SqliteTx, connect
+from millrace.store.transaction import Tx
+
+T = TypeVar("T")
+
+NOVEMBER_23: Final = 1_795_392_000 * NANO
+"""2026-11-23T00:00:00Z."""
+
+CREDIT_LIMIT: Final = 5 * NANO
+BUDGET: Final = 2 * NANO
+"""What acme's key 'key_acme_small' may spend in a month."""
+
+PRICES: Final = (
+    {"model": "tiny", "currency": "CNY", "input": "1000", "cached_input": "100", "output": "2000"},
+    {"model": "free", "currency": "CNY", "input": "0", "cached_input": "0", "output": "0"},
+)
+"""'tiny' is a thousand times dearer than a real one, so that amounts can be read: 1 token in 0.001, out 0.002 yuan."""
+
+
+def seed(tx: Tx) -> None:
+    """Tables, cast and prices."""
+    migrating.apply(tx, migrations())
+    for name, mode, limit in (("acme", "prepaid", 0), ("bolt", "postpaid", CREDIT_LIMIT), ("mole", "prepaid", 0)):
+        tx.run(
+            "INSERT INTO tenant VALUES (:id, :name, :mode, 'CNY', :credit, 0)",
+            id=f"ten_{name}", name=name, mode=mode, credit=limit,
+        )  # fmt: skip
+        tx.run("INSERT INTO project VALUES (:id, :tenant, 'default', 0)", id=f"proj_{name}", tenant=f"ten_{name}")
+        for key, budget in ((f"key_{name}", None), (f"key_{name}_small", BUDGET)):
+            tx.run(
+                "INSERT INTO api_key VALUES (:id, :project, :id, 'inference', NULL, NULL, NULL, :budget, 0)",
+                id=key, project=f"proj_{name}", budget=budget,
+            )  # fmt: skip
+    billing.open_credit(tx, "ten_bolt", "CNY", CREDIT_LIMIT)
+    for price in PRICES:
+        import_price(tx, parse_price(price, where="prices"), 0)
+
+
+def payer(name: str, *, budget: bool = False) -> Payer:
+    """Who pays when `name` asks; with the key that has a budget, or with the one that has none."""
+    return Payer(
+        tenant_id=f"ten_{name}", project_id=f"proj_{name}", key_id=f"key_{name}_small" if budget else f"key_{name}",
+        currency="CNY", budget=BUDGET if budget else None,
+    )  # fmt: skip
+
+
+def price_of(tx: Tx, model: str) -> PriceVersion:
+    return import_price(tx, parse_price(next(p for p in PRICES if p["model"] == model), where="prices"), 0)[0]
+
+
+def request(number: int) -> str:
+    """A request id that is easy to make again."""
+    return id_from_bytes("req", number.to_bytes(16, "big"))
+
+
+def outcome(input_: int, output: int, *, status: Status = Status.COMPLETED, waived: int = 0) -> Outcome:
+    return Outcome(status=status, counts=TokenCounts(input_, 0, output, 0), counted_by=CountedBy.ENGINE, waived=waived)
+
+
+def disagreements(tx: Tx) -> list[str]:
+    """What the auditor finds; [] when the books are right."""
+    return [f"{check.name}: {check.detail}" for check in audit(tx) if not check.ok]
+
+
+class House:
+    """The books in memory, one piece of work at a time, each whole or not at all as the writer makes it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(NOVEMBER_23)
+        self.connection = connect(Path(":memory:"), writable=True)
+        self.tx = SqliteTx(self.connection)
+        self.do(seed)
+        self.epoch = self.do(lambda tx: billing.begin_epoch(tx, self.clock.now()))
+        self.price = {model: price_of(self.tx, model) for model in ("tiny", "free")}
+        self._grants = 0
+
+    def do(self, work: Callable[[Tx], T]) -> T:
+        self.connection.execute("SAVEPOINT work")
+        try:
+            done = work(self.tx)
+        except BaseException:
+            self.connection.execute("ROLLBACK TO work")
+            self.connection.execute("RELEASE work")
+            raise
+        self.connection.execute("RELEASE work")
+        return done
+
+    def give(
+        self, name: str, amount: str, *, funding: Funding = Funding.CUSTOMER, expires_in_s: int | None = None,
+        key: str | None = None, id_: str | None = None,
+    ) -> Grant:  # fmt: skip
+        self._grants += 1
+        now = self.clock.now()
+        grant = grants.new_grant(
+            id=id_ or f"gr_{self._grants:04d}", tenant_id=f"ten_{name}", amount=parse_amount(amount), currency="CNY",
+            funding=funding, now=now, expires_at=None if expires_in_s is None else now + expires_in_s * NANO,
+            idempotency_key=key,
+        )  # fmt: skip
+        return self.do(lambda tx: grants.give(tx, grant))
+
+    def hold(
+        self, number: int, name: str, input_bound: int, output_bound: int, *, model: str = "tiny", budget: bool = False
+    ) -> OpenHold:
+        return self.do(
+            lambda tx: billing.hold(
+                tx, request_id=request(number), payer=payer(name, budget=budget), price=self.price[model],
+                input_bound=input_bound, output_bound=output_bound, epoch=self.epoch, now=self.clock.now(),
+            )
+        )
+
+    def extend(
+        self, number: int, name: str, output_bound: int, *, model: str = "tiny", budget: bool = False
+    ) -> OpenHold:
+        who = payer(name, budget=budget)
+        return self.do(
+            lambda tx: billing.extend(tx, request(number), who, self.price[model], output_bound, self.clock.now())
+        )
+
+    def settle(self, number: int, input_: int, output: int, *, model: str = "tiny", waived: int = 0) -> Usage:
+        ended = outcome(input_, output, waived=waived)
+        return self.do(
+            lambda tx: billing.resolve(tx, request(number), ended, self.price[model], self.clock.now())
+        )
+
+    def expire(self) -> int:
+        return self.do(lambda tx: grants.expire(tx, self.clock.now()))
+
+    def balance(self, name: str) -> Balance:
+        return grants.balance(self.tx, f"ten_{name}", "CNY", self.clock.now())
+
+    def budget_of(self, key: str, month: str) -> tuple[int, int]:
+        """Spent and held, nano-units."""
+        row = self.tx.row("SELECT spent, held FROM budget WHERE key_id = :key AND month = :month", key=key, month=month)
+        return (0, 0) if row is None else (row[0], row[1])
+
+    def tamper(self, *statements: str) -> None:
+        """Change rows behind the books' back: no trigger, foreign key or CHECK stands in the way."""
+        triggers = self.connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            self.connection.execute(f"DROP TRIGGER {name}")
+        self.connection.execute("PRAGMA foreign_keys = OFF")
+        self.connection.execute("PRAGMA ignore_check_constraints = ON")
+        for statement in statements:
+            self.connection.execute(statement)
+
+    def disagreements(self) -> list[str]:
+        return disagreements(self.tx)
+
+
+def on_disk(folder: Path) -> Database:
+    """The same house in a file, behind the real door."""
+    db = Database(folder / "millrace.db")
+    db.write_now(seed)
+    return db
