@@ -16,7 +16,7 @@ from millrace.catalog.catalogue import Catalogue
 from millrace.catalog.model import Model
 from millrace.console.pages import pages
 from millrace.engines.fake import FakeEngine, FakeSettings
-from millrace.engines.protocol import Engine, EngineState
+from millrace.engines.protocol import Engine
 from millrace.gateway.exchange import App
 from millrace.money.rating.book import parse_prices
 from millrace.money.rating.store import import_price

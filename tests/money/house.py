@@ -4,6 +4,7 @@ Cast: `acme` pays in advance, `bolt` is billed at the month's end and may owe 5 
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -86,14 +87,22 @@ def disagreements(tx: Tx) -> list[str]:
     return [f"{check.name}: {check.detail}" for check in audit(tx) if not check.ok]
 
 
+@cache
+def _seeded() -> bytes:
+    """The seeded database as a file's bytes: made once, copied for each test."""
+    connection = connect(Path(":memory:"), writable=True)
+    seed(SqliteTx(connection))
+    return connection.serialize("main")
+
+
 class House:
     """The books in memory, one piece of work at a time, each whole or not at all as the writer makes it."""
 
     def __init__(self) -> None:
         self.clock = FakeClock(NOVEMBER_23)
         self.connection = connect(Path(":memory:"), writable=True)
+        self.connection.deserialize("main", _seeded())
         self.tx = SqliteTx(self.connection)
-        self.do(seed)
         self.epoch = self.do(lambda tx: billing.begin_epoch(tx, self.clock.now()))
         self.price = {model: price_of(self.tx, model) for model in ("tiny", "free")}
         self._grants = 0
@@ -173,6 +182,5 @@ class House:
 
 def on_disk(folder: Path) -> Database:
     """The same house in a file, behind the real door."""
-    db = Database(folder / "millrace.db")
-    db.write_now(seed)
-    return db
+    (folder / "millrace.db").write_bytes(_seeded())
+    return Database(folder / "millrace.db")

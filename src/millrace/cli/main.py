@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from millrace import __version__
+from millrace.cli import books, consumption, grant, invoice, key, model, price, tenant, up
 from millrace.cli.shell import Common, ConfigOption, HomeOption, JsonOption
-from millrace.cli.up import register as register_up
 
 app = typer.Typer(
     name="millrace", help="An AI cloud that you run yourself: serve open models, meter every token, keep books that balance.",
@@ -35,7 +35,11 @@ def _root(
     context.obj = Common(home, config, as_json)
 
 
-register_up(app)
+up.register(app)
+for commands in (tenant, key, grant, model, price, invoice):
+    app.add_typer(commands.app)
+consumption.register(app)
+books.register(app)
 
 
 def main() -> None:

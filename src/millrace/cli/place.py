@@ -15,7 +15,7 @@ def open_database(home_path: Path, config: Path | None, *, make: bool) -> Databa
 
     This is not wiring.open_database, which needs a whole server imported: a small command starts in a fifth of that time.
     """
-    path = _store(home_path, config).path(home_path.absolute())
+    path = database_path(home_path, config)
     if not make and not path.is_file():
         raise Refusal(
             Reason.NOT_FOUND,
@@ -30,6 +30,11 @@ def open_database(home_path: Path, config: Path | None, *, make: bool) -> Databa
         db.close()
         raise
     return db
+
+
+def database_path(home_path: Path, config: Path | None) -> Path:
+    """Where the database of a home is, or would be."""
+    return _store(home_path, config).path(home_path.absolute())
 
 
 def _store(home_path: Path, config: Path | None) -> Store:

@@ -61,6 +61,10 @@ class Shell:
         """The whole of the settings, model files checked."""
         return load(self.home_path, self.config)
 
+    def has_database(self) -> bool:
+        """Whether there is one already."""
+        return place.database_path(self.home_path, self.config).is_file()
+
     @contextmanager
     def database(self, *, make: bool = False) -> Iterator[Database]:
         """The database of the home, open for the command; `make`: also where there is none yet."""

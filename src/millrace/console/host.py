@@ -1,10 +1,11 @@
 """This server's address as the browser knows it: only to be shown, so a wrong one misleads nobody but its sender."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from starlette.datastructures import Headers
+
+from millrace.gateway.exchange import Scope
 
 HOST_MAX: Final = 259
 """The longest DNS name, a colon and a port."""
@@ -15,7 +16,7 @@ _HOST: Final = re.compile(
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
-def base_url(scope: Mapping[str, Any]) -> str:
+def base_url(scope: Scope) -> str:
     """Such as 'http://127.0.0.1:8000', without a slash at the end.
 
     From the Host header when that is a plain host, else the socket's own address. `x-forwarded-proto` may say https,
@@ -31,7 +32,7 @@ def _plain(host: str) -> str | None:
     return match and (int(match["port"] or 1) in range(1, 65_536) or None) and host
 
 
-def _own(scope: Mapping[str, Any]) -> str:
+def _own(scope: Scope) -> str:
     name, port = scope.get("server") or ("localhost", None)
     shown = f"[{name}]" if ":" in name else name
     return shown if port is None else f"{shown}:{port}"

@@ -108,7 +108,7 @@ FIELDS: Final = {
     "Price.id": "Model, currency and version; receipts name it.",
     "PriceTier.up_to_input_tokens": "Requests of at most so many input tokens; null: of any length.",
     "Receipt.status": "completed; cancelled: the client left; failed: the engine or the server ended it.",
-    "Receipt.counted_by": "engine: by the engine, piece by piece; engine_final: by the engine at the end; released_text: by us.",
+    "Receipt.counted_by": "engine: by the engine, per piece; engine_final: by it, at the end; released_text: by us.",
     "Receipt.price": "The version of the price that rated the request.",
     "Receipt.amount": "Decimal with nine places.",
     "Receipt.started_at": "RFC 3339, UTC.",

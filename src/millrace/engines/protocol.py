@@ -111,9 +111,7 @@ def not_ready(model: str, state: EngineState, retry_after_s: int = 2) -> Refusal
 
 def broke(model: str) -> Refusal:
     """The refusal of an engine that broke while it was making tokens."""
-    return Refusal(
-        Reason.ENGINE_FAILED, f"the engine of model {model!r} broke while it answered; send the request again"
-    )
+    return Refusal(Reason.ENGINE_FAILED, f"the engine of model {model!r} broke while it answered; send the request again")
 
 
 def makes_no_embeddings(model: str) -> Refusal:

@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.money.invoices.world import NOVEMBER, at
 
@@ -59,6 +59,7 @@ documents = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(documents)
 def test_a_document_comes_back_from_its_text(document: Document) -> None:
     """What is parsed is what was rendered, beyond 64 bits too; the text is plain JSON."""

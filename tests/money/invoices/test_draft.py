@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.money.invoices.world import NOVEMBER
 
@@ -150,6 +150,7 @@ months = st.sampled_from(["2026-10", "2026-11"])
 groups_ = st.lists(st.builds(request, st.sampled_from(sorted(PRICES)), counts, months), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(groups_, st.randoms(use_true_random=False), st.integers(0, 2 * CENT))
 def test_the_order_of_rows_does_not_matter(groups: list[UsageGroup], order: random.Random, room: int) -> None:
     """A month's rows in any order make the same document, to the byte."""
@@ -159,6 +160,7 @@ def test_the_order_of_rows_does_not_matter(groups: list[UsageGroup], order: rand
     assert document(shuffled, credit) == document(groups, credit)
 
 
+@settings(deadline=None)
 @given(groups_, st.integers(0, 40), st.integers(0, 2 * CENT))
 def test_every_document_adds_up(groups: list[UsageGroup], covered: int, room: int) -> None:
     """lines + tax + rounding = total = grants + due, due in whole cents within the limit; the transfers make it so."""
@@ -178,6 +180,7 @@ def test_every_document_adds_up(groups: list[UsageGroup], covered: int, room: in
     assert books == {"rounding/CNY": drawn.rounding, "receivable/ten_1/CNY": -drawn.due, "revenue": drawn.subtotal}
 
 
+@settings(deadline=None)
 @given(groups_)
 def test_a_split_into_days_changes_no_line(groups: list[UsageGroup]) -> None:
     """Rows summed by day first and by month then make the lines of the single rows."""

@@ -319,7 +319,7 @@ requests = st.tuples(
 steps = st.one_of(requests, requests, st.sampled_from(("run november", "run december", "void")))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(steps, max_size=30))
 def test_whatever_is_served_run_and_voided_the_books_agree(story: list[object]) -> None:
     """In any order of requests, runs and voids, each request is on one valid invoice and the ledger says the same."""

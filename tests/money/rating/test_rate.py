@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.base.money import NANO, parse_amount
@@ -112,6 +112,7 @@ def requests_within(draw: st.DrawFn, input_bound: int, output_bound: int) -> Tok
     return TokenCounts(input_, draw(st.integers(0, input_)), draw(st.integers(0, output_bound)), 0)
 
 
+@settings(deadline=None)
 @given(versions(), st.integers(0, 80), st.integers(0, 20), st.data())
 def test_no_request_within_the_bounds_costs_more_than_the_upper_bound(
     book: PriceVersion, input_bound: int, output_bound: int, data: st.DataObject
@@ -121,6 +122,7 @@ def test_no_request_within_the_bounds_costs_more_than_the_upper_bound(
     assert rate(counts, book).amount <= upper_bound(input_bound, output_bound, book)
 
 
+@settings(deadline=None)
 @given(versions(), st.integers(0, 70), st.integers(0, 5))
 def test_the_upper_bound_is_reached_by_some_request(book: PriceVersion, input_bound: int, output_bound: int) -> None:
     """No more is held than could be charged: one of the requests within the bounds costs exactly that."""
@@ -132,6 +134,7 @@ def test_the_upper_bound_is_reached_by_some_request(book: PriceVersion, input_bo
     assert upper_bound(input_bound, output_bound, book) == dearest
 
 
+@settings(deadline=None)
 @given(versions(), st.integers(0, 80), st.integers(0, 20), st.data())
 def test_a_charge_is_the_exact_cost_to_half_a_nano_unit(
     book: PriceVersion, input_bound: int, output_bound: int, data: st.DataObject
@@ -146,6 +149,7 @@ def test_a_charge_is_the_exact_cost_to_half_a_nano_unit(
     assert abs(rate(counts, book).amount - exact) <= Fraction(1, 2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=81), prices, prices)
 def test_a_sum_and_its_parts_differ_by_at_most_half_a_nano_unit_each(
     requests: list[tuple[int, int]], full: int, output: int
@@ -162,6 +166,7 @@ def test_a_sum_of_any_size_is_exact() -> None:
     assert cost(10**20, 0, 1, PriceTier(None, 2_800_000, 0, 2_000_000)) == 28 * 10**19 + 2
 
 
+@settings(deadline=None)
 @given(versions(), st.integers(0, 80))
 def test_a_bound_belongs_to_the_tier_below_it(book: PriceVersion, input_: int) -> None:
     """A request of exactly a tier's bound is rated by that tier."""

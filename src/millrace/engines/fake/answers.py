@@ -95,9 +95,7 @@ def answer(path: str, body: bytes, behaviour: Behaviour) -> Answer:
     input_tokens = text.count_prompt(order.prompt)
     room = behaviour.context_tokens - input_tokens
     if room < 1:
-        return _error(
-            400, f"the prompt has {input_tokens} tokens; maximum context length is {behaviour.context_tokens}"
-        )
+        return _error(400, f"the prompt has {input_tokens} tokens; maximum context length is {behaviour.context_tokens}")
     plans = [plan_choice(order, behaviour.script, index, min(order.max_tokens, room)) for index in range(order.choices)]
     said = _Said(order, asked, behaviour, plans, input_tokens)
     return said.stream() if asked.stream else said.whole()
@@ -106,9 +104,7 @@ def answer(path: str, body: bytes, behaviour: Behaviour) -> Answer:
 class _Said:
     """Renders the planned steps of one request."""
 
-    def __init__(
-        self, order: Order, asked: _Asked, behaviour: Behaviour, plans: list[list[Step]], input_tokens: int
-    ) -> None:
+    def __init__(self, order: Order, asked: _Asked, behaviour: Behaviour, plans: list[list[Step]], input_tokens: int) -> None:
         self._order = order
         self._chat = isinstance(order.prompt, ChatPrompt)
         self._behaviour = behaviour

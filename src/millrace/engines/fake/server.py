@@ -25,9 +25,7 @@ from millrace.engines.fake.script import FakeScript
 REMEMBERED: Final = 65_536
 BODY_BYTES_MAX: Final = 64 << 20
 
-_STREAM_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
-)
+_STREAM_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 _PHRASE: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
@@ -249,9 +247,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, int, Behaviour]:
         fail_after_tokens=given.cut_after_tokens,
         hang_after_tokens=given.hang_after_tokens,
     )
-    behaviour = Behaviour(
-        script=script, usage=given.usage, status=given.status, model=given.model, api_key=given.api_key
-    )
+    behaviour = Behaviour(script=script, usage=given.usage, status=given.status, model=given.model, api_key=given.api_key)
     return given.host, given.port, behaviour
 
 

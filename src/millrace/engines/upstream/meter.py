@@ -144,9 +144,7 @@ class Meter:
         cached, reasoning = _cached(usage), usage.completion_tokens_details
         made = sum(self._output) if usage.completion_tokens is None else usage.completion_tokens
         made = min(made, self._order.max_tokens * self._order.choices)
-        thought = (
-            self._reasoning if reasoning is None or reasoning.reasoning_tokens is None else reasoning.reasoning_tokens
-        )
+        thought = self._reasoning if reasoning is None or reasoning.reasoning_tokens is None else reasoning.reasoning_tokens
         return TokenCounts(read, min(self._cached if cached is None else cached, read), made, min(thought, made))
 
     def _known_input(self) -> int:
@@ -155,9 +153,7 @@ class Meter:
         return self._input
 
     def _by_text(self, said: Said) -> int:
-        called = sum(
-            self._count_text(delta.name or "") + self._count_text(delta.arguments) for delta in said.tool_calls
-        )
+        called = sum(self._count_text(delta.name or "") + self._count_text(delta.arguments) for delta in said.tool_calls)
         return self._count_text(said.text) + self._count_text(said.reasoning) + called
 
     def _chunk(self, choice: Choice, said: Said, counts: TokenCounts, counted_by: CountedBy) -> Chunk:

@@ -92,11 +92,9 @@ def sentence_of(text: str | None, secret: str | None) -> str:
 def _refused_order(model: str, error: Upstream4xx, secret: str | None) -> Refusal:
     said = sentence_of(error.message, secret)
     if _CONTEXT.search(said) or "context" in (error.type or ""):
-        return context_exceeded(model, said)
+        return context_exceeded(model, said.removesuffix(", try increasing it"))  # that is not the caller's to do
     reason = Reason.INVALID_REQUEST if error.param is None else Reason.UNSUPPORTED_PARAMETER
-    return Refusal(
-        reason, f"the engine of model {model!r} refuses the request{': ' + said if said else ''}", param=error.param
-    )
+    return Refusal(reason, f"the engine of model {model!r} refuses the request{': ' + said if said else ''}", param=error.param)
 
 
 def _seconds(retry_after: str | None) -> int:
