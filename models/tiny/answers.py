@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import random
 
-from tiny.phrases import read_phrases
-from tiny.spin import capital, join_words, pick
-from tiny.worlds import SOLD_OUT, Order, Product, Shop, closed_text, hours_text
+from models.tiny.phrases import read_phrases
+from models.tiny.spin import capital, join_words, pick
+from models.tiny.worlds import SOLD_OUT, Order, Product, Shop, closed_text, hours_text
 
 _SAID = read_phrases("answers")
 
@@ -165,7 +165,7 @@ def angry(rng: random.Random, shop: Shop) -> str:
     return f"{_say(rng, 'angry')} {_by_contact(rng, shop, 'reach')}"
 
 
-def discount(rng: random.Random, shop: Shop) -> str:
+def discount(rng: random.Random, _: Shop) -> str:
     return _say(rng, "discount")
 
 
@@ -181,7 +181,7 @@ def not_sold(rng: random.Random, shop: Shop) -> str:
     return f"{_say(rng, 'not_sold')} {instead}"
 
 
-def how_to_order(rng: random.Random, shop: Shop) -> str:
+def how_to_order(rng: random.Random, _: Shop) -> str:
     return _say(rng, "how_to_order")
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tiny.goods import COUNTRIES, CUSTOMERS, DAYS
-from tiny.phrases import read_phrases
-from tiny.spin import capital, casual, pick
-from tiny.worlds import Shop
+from models.tiny.goods import COUNTRIES, CUSTOMERS, DAYS
+from models.tiny.phrases import read_phrases
+from models.tiny.spin import capital, casual, pick
+from models.tiny.worlds import Shop
 
 QUESTIONS = read_phrases("questions")
 GREETING_STARTS = ("Hello", "Hi", "Good", "Welcome", "Nice to meet")

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from models.tiny.conversation import Dialogue
+from models.tiny.dialogues import make_dialogue
+from models.tiny.shared import read_heard, read_services
 from tokenizers import Tokenizer
-
-from tiny.conversation import Dialogue
-from tiny.dialogues import make_dialogue
-from tiny.shared import read_heard, read_services
 
 LONGEST = 1024  # tokens of a dialogue; longer ones are cut off
 STRIDE = 32  # lengths are multiples of it: the processor's kernels are compiled anew for every length, in seconds
 WEIGHTS = {"system": 0.0, "user": 0.1, "assistant": 1.0}  # of the loss, by who speaks
+FIGURE = 2.0  # times the weight, for a token of the assistant with a digit: it has to be copied exactly
 SERVICE_SHARE = 0.02  # of the dialogues, when the shared folder is there
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
 
@@ -38,6 +38,7 @@ class Corpus:
         self.heard = read_heard(shared) if shared else {}
         self.services = read_services(shared) if shared else []
         self.start, self.end = self._ids("<|im_start|>"), self._ids("<|im_end|>")
+        self.figures = {entry for word, entry in tokenizer.get_vocab().items() if any(map(str.isdigit, word))}
         self.newline = self._ids("\n")
 
     def batch(self, number: int, size: int) -> Batch:
@@ -62,8 +63,12 @@ class Corpus:
         for role, text in dialogue:
             header, body = self._ids(f"{role}\n"), self._ids(text)
             tokens += [*self.start, *header, *body, *self.end, *self.newline]
-            weights += [0.0] * (1 + len(header)) + [WEIGHTS[role]] * (len(body) + 1) + [0.0] * len(self.newline)
+            said = [self._weight(role, token) for token in (*body, *self.end)]
+            weights += [0.0] * (1 + len(header)) + said + [0.0] * len(self.newline)
         return tokens, weights
+
+    def _weight(self, role: str, token: int) -> float:
+        return WEIGHTS[role] * (FIGURE if role == "assistant" and token in self.figures else 1.0)
 
     def _dialogue(self, rng: random.Random) -> Dialogue:
         if self.services and rng.random() < SERVICE_SHARE:

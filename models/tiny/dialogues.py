@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import random
 
-from tiny.conversation import Dialogue, Heard, Talk, Topic, Turn
-from tiny.spin import pick
-from tiny.topics_alone import ALONE_TOPICS
-from tiny.topics_chinese import chinese_dialogue
-from tiny.topics_shop import SHOP_TOPICS
-from tiny.topics_talk import between, close, greet
-from tiny.worlds import make_shop, system_prompt
+from models.tiny.conversation import Dialogue, Heard, Talk, Topic, Turn
+from models.tiny.spin import pick
+from models.tiny.topics_alone import ALONE_TOPICS
+from models.tiny.topics_chinese import chinese_dialogue
+from models.tiny.topics_shop import SHOP_TOPICS
+from models.tiny.topics_talk import between, close, greet
+from models.tiny.worlds import make_shop, system_prompt
 
 WORDS_MAX = 560  # about 900 tokens with the prompt: a conversation has to fit into 1,024
 CHINESE_SHARE, SHOP_SHARE = 0.05, 0.56  # of all conversations; the rest is without a shop
-TOPIC_COUNTS = (1, 1, 2, 2, 3, 3, 4, 5, 6, 8)
+TOPIC_COUNTS = (1, 1, 2, 2, 3, 4, 6)
+TOPIC_COUNTS_SHOP = (1, 2, 3, 4, 5, 6, 8)  # more, as the prompt is long and has to be worth it
 PLAIN_PROMPTS = (
     "You are a helpful assistant.",
     "You are millrace-tiny, a [small |]helpful assistant.",
@@ -40,7 +41,8 @@ def make_dialogue(rng: random.Random, heard: Heard | None = None) -> Dialogue:
     _open(talk)
     table = SHOP_TOPICS if talk.shop else ALONE_TOPICS
     weights, topics = [weight for weight, _ in table], [topic for _, topic in table]
-    for topic in rng.choices(topics, weights, k=rng.choice(TOPIC_COUNTS)):
+    count = rng.choice(TOPIC_COUNTS_SHOP if talk.shop else TOPIC_COUNTS)
+    for topic in rng.choices(topics, weights, k=count):
         if talk.words() < WORDS_MAX:
             _run(talk, topic)
             between(talk)

@@ -1,22 +1,20 @@
 """Writes a checkpoint as GGUF that llama.cpp loads: architecture qwen3, matrices in Q8_0, vectors in float32.
 
-Run: python -m tiny.export --run DIR [--to FILE]      also while training goes on; the file appears whole or not at all
+Run: python -m models.tiny.export --run DIR [--to FILE]      also while training goes on; the file appears whole or not at all
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import torch
-
-from tiny.model import Shape
-from tiny.vocabulary import SPECIALS
+from models.tiny.model import Shape
+from models.tiny.vocabulary import SPECIALS
 
 NAME = "millrace-tiny"
 BUNDLED = Path(__file__).resolve().parents[2] / "src/millrace/catalog/bundled" / f"{NAME}.gguf"
@@ -64,7 +62,7 @@ def export(run: Path, to: Path) -> int:
     size = part.stat().st_size
     if size > BYTES_MAX:
         raise SystemExit(f"{size} bytes are more than the {BYTES_MAX} that the repository carries")
-    os.replace(part, to)
+    part.replace(to)
     return size
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tiny.phrases import read_phrases
+from models.tiny.phrases import read_phrases
 
 _WORDS = read_phrases("words")
 COLOURS, FIRST_NAMES, SYLLABLES = _WORDS["colours"], _WORDS["first_names"], _WORDS["syllables"]

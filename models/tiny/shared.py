@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tiny.conversation import Dialogue, Turn
+from models.tiny.conversation import Dialogue, Turn
 
 INTENTS = {
     "order_status": "order_status",

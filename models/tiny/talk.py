@@ -1,6 +1,6 @@
 """Asks an exported model a fixed set of questions through llama.cpp and prints what it says.
 
-Run: python -m tiny.talk [--model FILE] [--temperature 0.7] [--seed 1]      needs the wheel xllamacpp
+Run: python -m models.tiny.talk [--model FILE] [--temperature 0.7] [--seed 1]      needs the wheel xllamacpp
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tiny.conversation import QUESTIONS, Talk, Topic, replied
-from tiny.phrases import read_phrases
-from tiny.spin import pick
-from tiny.topics_shop import EXTRAS
-from tiny.topics_talk import TALK_TOPICS, millrace, out_of_scope, recite
-from tiny.worlds import order_number
+from models.tiny.conversation import QUESTIONS, Talk, Topic, replied
+from models.tiny.phrases import read_phrases
+from models.tiny.spin import pick
+from models.tiny.topics_shop import EXTRAS
+from models.tiny.topics_talk import TALK_TOPICS, millrace, out_of_scope, recite
+from models.tiny.worlds import order_number
 
 GENERAL = read_phrases("noshop")
 
@@ -34,8 +34,9 @@ _ANSWERED_BY = (
     (0.5, "delivery_cost", "delivery_cost"), (0.6, "countries", "ships"), (0.3, "countries_all", "countries"),
     (1, "returns", "returns"), (0.3, "return_cost", "return_cost"), (0.3, "payment", "payment"),
     (0.2, "payment_by", "payment"), (0.3, "gift_cards", "gift"), (0.3, "warranty", "warranty"),
-    (0.3, "address", "address"),    (0.3, "contact", "contact"), (0.4, "human", "human"), (0.3, "cancel", "cancel"),
-    (0.3, "change_address", "address_change"), (0.5, "damaged", "damaged"), (0.4, "wrong_item", "wrong"), (0.4, "angry", "angry"), (0.4, "discount", "discount"),
+    (0.3, "address", "address"), (0.3, "contact", "contact"), (0.4, "human", "human"), (0.3, "cancel", "cancel"),
+    (0.3, "change_address", "address_change"), (0.5, "damaged", "damaged"), (0.4, "wrong_item", "wrong"),
+    (0.4, "angry", "angry"), (0.4, "discount", "discount"),
     (0.6, "what_sold", "sold"), (0.7, "not_sold", "product"), (0.6, "recommend", "recommend"),
     (0.3, "how_to_order", "order"),
 )  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from tiny.conversation import Dialogue, Turn
-from tiny.phrases import pairs, read_phrases
-from tiny.worlds import Shop, make_shop, system_prompt
+from models.tiny.conversation import Dialogue, Turn
+from models.tiny.phrases import pairs, read_phrases
+from models.tiny.worlds import Shop, make_shop, system_prompt
 
 _TALK, _GENERAL = pairs(read_phrases("chinese_talk")), pairs(read_phrases("chinese_noshop"))
 _TOLD = read_phrases("chinese_shop")

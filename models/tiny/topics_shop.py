@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from tiny import answers
-from tiny.conversation import QUESTIONS, Talk, Topic, fillings
-from tiny.goods import COLOURS, COUNTRIES, DAYS, TRADES
-from tiny.phrases import read_phrases
-from tiny.spin import capital, pick
-from tiny.topics_talk import TALK_TOPICS, millrace, out_of_scope, recite
-from tiny.worlds import SOLD_OUT, Product, Shop, order_number
+from models.tiny import answers
+from models.tiny.conversation import QUESTIONS, Talk, Topic, fillings
+from models.tiny.goods import COLOURS, COUNTRIES, DAYS, TRADES
+from models.tiny.phrases import read_phrases
+from models.tiny.spin import capital, pick
+from models.tiny.topics_talk import TALK_TOPICS, millrace, out_of_scope, recite
+from models.tiny.worlds import SOLD_OUT, Product, Shop, order_number
 
 EXTRAS, DETAILS = read_phrases("extras"), read_phrases("details")
 

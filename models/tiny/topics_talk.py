@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tiny.conversation import Talk, Topic, replied
-from tiny.goods import CUSTOMERS
-from tiny.phrases import pairs, read_phrases
-from tiny.spin import capital, join_words, pick
+from models.tiny.conversation import Talk, Topic, replied
+from models.tiny.goods import CUSTOMERS
+from models.tiny.phrases import pairs, read_phrases
+from models.tiny.spin import capital, join_words, pick
 
 SMALL = read_phrases("smalltalk")
 OUT_OF_SCOPE = read_phrases("out_of_scope")

@@ -1,7 +1,7 @@
 """Trains the model: seeded, resumable, one progress line every twenty steps.
 
-Run: python -m tiny.train --out DIR [--shared DIR] [--steps N]       DIR holds tokenizer.json of vocabulary.py
-     python -m tiny.train --out DIR --smoke                         a far smaller model, about a minute
+Run: python -m models.tiny.train --out DIR [--shared DIR] [--steps N]       DIR holds tokenizer.json of vocabulary.py
+     python -m models.tiny.train --out DIR --smoke                         a far smaller model, about a minute
 A stop loses at most 100 steps; the same command goes on from `checkpoint.pt`. The exported weights are a running mean
 (`mean`) of the trained ones. Matrices learn by Muon, vectors and the embedding by AdamW.
 Not covered: several processes, gradient accumulation, other devices than the processor.
@@ -10,17 +10,15 @@ Not covered: several processes, gradient accumulation, other devices than the pr
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from models.tiny.corpus import HELD_OUT_SEED, Batch, Corpus
+from models.tiny.model import Model, Shape
 from tokenizers import Tokenizer
-
-from tiny.corpus import HELD_OUT_SEED, Batch, Corpus
-from tiny.model import Model, Shape
 
 SMOKE = Shape(hidden=64, layers=2, heads=2, kv_heads=1, head=32, feed_forward=128)
 WARM_UP = 60  # steps
@@ -111,7 +109,7 @@ class Run:
         losses = []
         for number in range(HELD_OUT_SEED, HELD_OUT_SEED + 4):
             batch = self.corpus.batch(number, self.size)
-            losses.append(_loss(self.model, batch._replace(weights=(batch.weights == 1.0).astype("float32"))).item())
+            losses.append(_loss(self.model, batch._replace(weights=(batch.weights >= 1).astype("float32"))).item())
         self._put(trained)
         return sum(losses) / len(losses)
 
@@ -130,7 +128,7 @@ class Run:
         }
         part = self.out / "checkpoint.part"
         torch.save(state, part)
-        os.replace(part, self.out / "checkpoint.pt")
+        part.replace(self.out / "checkpoint.pt")
 
     def resume(self) -> None:
         """Goes on from the checkpoint, if there is one."""

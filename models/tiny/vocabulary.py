@@ -1,6 +1,6 @@
 """The tokenizer: byte-level BPE with the split pattern that llama.cpp calls `qwen2`, and Qwen3's special words.
 
-Run: python -m tiny.vocabulary --out DIR [--shared DIR]      (half a minute)
+Run: python -m models.tiny.vocabulary --out DIR [--shared DIR]      (half a minute)
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from models.tiny.conversation import Dialogue
+from models.tiny.dialogues import make_dialogue
+from models.tiny.shared import read_heard, read_services
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-from tiny.conversation import Dialogue
-from tiny.dialogues import make_dialogue
-from tiny.shared import read_heard, read_services
 
 VOCABULARY = 4096
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>")

@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tiny.goods import CITIES, COLOURS, COUNTRIES, DAYS, FIRST_NAMES, MONTHS, STREETS, SYLLABLES, TRADES, Trade
-from tiny.spin import capital, join_words, pick, spin
+from models.tiny.goods import CITIES, COLOURS, COUNTRIES, DAYS, FIRST_NAMES, MONTHS, STREETS, SYLLABLES, TRADES, Trade
+from models.tiny.spin import capital, join_words, pick, spin
 
 WEEKDAYS, SATURDAY, SUNDAY = DAYS[:5], DAYS[5], DAYS[6]
 
@@ -92,7 +92,7 @@ def make_shop(rng: random.Random) -> Shop:
     trade = rng.choice(TRADES)
     name = _shop_name(rng, trade)
     sign = rng.choice(("$", "€", "£", "$", "€", " euros", " dollars", " yuan"))
-    told = rng.uniform(0.35, 0.95)
+    told = rng.uniform(0.3, 0.9)
 
     def tells() -> bool:
         return rng.random() < told
@@ -368,51 +368,24 @@ def _goods_text(rng: random.Random, shop: Shop, sentences: bool) -> str:
 
 
 def _fact_sentences(rng: random.Random, shop: Shop) -> list[str]:
-    facts = []
-    if shop.address:
-        facts.append(f"The shop is at {shop.address}.")
-    if shop.hours:
-        facts.append(
-            pick(rng, ("We are open {h}.", "The shop is open {h}.", "Opening hours are {h}."), h=hours_text(shop.hours))
-            + (f" {closed_text(shop.hours)}" if rng.random() < 0.5 else "")
-        )
-    if shop.delivery_time:
-        facts.append(pick(rng, ("Delivery takes {t}.", "Orders arrive within {t}."), t=shop.delivery_time))
-    if shop.delivery_cost:
-        facts.append(
-            pick(rng, ("Delivery costs {c}.", "Shipping is {c}.", "Shipping costs {c}."), c=shop.delivery_cost)
-        )
-    if shop.free_from:
-        facts.append(
-            pick(rng, ("Delivery is free from {f}.", "Shipping is free for orders over {f}."), f=shop.free_from)
-        )
-    if shop.countries:
-        facts.append(
-            pick(rng, ("We [ship|deliver] to {c}.", "We only [ship|deliver] to {c}."), c=join_words(shop.countries))
-        )
-    if shop.return_days:
-        facts.append(
-            pick(
-                rng,
-                (
-                    "Returns are possible within {d}; they are {c}.",
-                    "Goods can be returned within {d}. Returns are {c}.",
-                ),
-                d=shop.return_days,
-                c=_return_price(shop),
-            )
-        )
-    if shop.payments:
-        facts.append(pick(rng, ("We accept {p}.", "Customers can pay with {p}."), p=join_words(shop.payments)))
-    if shop.gift_cards:
-        facts.append(f"We sell gift cards {shop.gift_cards}.")
-    if shop.warranty:
-        facts.append(f"All products have a warranty of {shop.warranty}.")
-    if shop.email:
-        facts.append(pick(rng, ("The team can be reached at {e}.", "E-mail: {e}.", "Contact: {e}."), e=shop.email))
-    if shop.phone:
-        facts.append(pick(rng, ("The phone number is {p}.", "Phone: {p}."), p=shop.phone))
-    return facts
+    hours = hours_text(shop.hours) if shop.hours else None
+    closed = f" {closed_text(shop.hours)}" if shop.hours and rng.random() < 0.5 else ""
+    returns = f"{shop.return_days}; they are {_return_price(shop)}" if shop.return_days else None
+    facts = [
+        ("The shop is at {it}.", shop.address),
+        ("[We are|The shop is] open {it}." + closed, hours),
+        ("[Delivery takes|Orders arrive within] {it}.", shop.delivery_time),
+        ("[Delivery costs|Shipping is|Shipping costs] {it}.", shop.delivery_cost),
+        ("[Delivery is free from|Shipping is free for orders over] {it}.", shop.free_from),
+        ("We [ship|deliver|only ship|only deliver] to {it}.", join_words(shop.countries) if shop.countries else None),
+        ("Returns are possible within {it}.", returns),
+        ("[We accept|Customers can pay with] {it}.", join_words(shop.payments) if shop.payments else None),
+        ("We sell gift cards {it}.", shop.gift_cards),
+        ("All products have a warranty of {it}.", shop.warranty),
+        ("[The team can be reached at|E-mail:|Contact:] {it}.", shop.email),
+        ("[The phone number is|Phone:] {it}.", shop.phone),
+    ]
+    return [spin(rng, line, it=fact) for line, fact in facts if fact]
 
 
 def _fact_lines(rng: random.Random, shop: Shop) -> list[str]:

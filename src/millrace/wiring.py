@@ -16,7 +16,8 @@ from millrace.base.ids import Ids
 from millrace.catalog.catalogue import Catalogue
 from millrace.catalog.model import Model
 from millrace.console.pages import pages
-from millrace.engines.embedded import EmbeddedEngine, EmbeddedSettings
+from millrace.engines.embedded.engine import EmbeddedEngine
+from millrace.engines.embedded.settings import EmbeddedSettings
 from millrace.engines.fake import FakeEngine, FakeSettings
 from millrace.engines.protocol import Engine, EngineState
 from millrace.engines.remote import RemoteEngine, RemoteSettings
@@ -26,10 +27,10 @@ from millrace.gateway.inference import Inference
 from millrace.gateway.limiter import Limiter
 from millrace.gateway.metrics import Metrics
 from millrace.gateway.reads import Reads
-from millrace.gateway.server import serve
+from millrace.gateway.server import SIGNALS, serve
 from millrace.money.billing.books import Books
-from millrace.money.rating.book import NewPrice, PriceVersion, parse_price
-from millrace.money.rating.store import PriceBook, all_prices, import_price
+from millrace.money.rating.book import NewPrice, parse_price
+from millrace.money.rating.store import PriceBook, all_prices, import_price, price_at
 from millrace.settings.home import Home
 from millrace.settings.parse import BUNDLED_PRICE, Settings
 from millrace.store.database import Database
@@ -47,6 +48,7 @@ SWEEP_EVERY_S: Final = 2.0
 READY_WAIT_S: Final = 30.0
 """How long a start waits for its engines before it says that some are still loading."""
 
+_BUNDLED_PRICE: Final = parse_price(BUNDLED_PRICE, where="the bundled model's price")
 _UNDECIDED: Final = frozenset({EngineState.DECLARED, EngineState.LOADING})
 
 
@@ -63,22 +65,25 @@ def open_database(home: Home, settings: Settings) -> Database:
     return db
 
 
-def import_prices(tx: Tx, prices: tuple[NewPrice, ...], now: int) -> list[PriceVersion]:
-    """Bring the settings' prices into the book and return the versions that are new.
+def import_prices(tx: Tx, prices: tuple[NewPrice, ...], now: int) -> list[str]:
+    """Bring the settings' prices into the book; returns a sentence for each thing the operator should know.
 
-    What millrace.toml lists holds from the start on. The default price of the bundled model is only for a book that has
-    none: it never undoes `millrace price import`.
+    A price that the book never had is new and holds from now on. One that it had before and that was replaced since, by
+    `millrace price import`, stays replaced: a restart does not turn prices back.
     """
-    made = []
-    default = parse_price(BUNDLED_PRICE, where="the bundled model's price")
-    known = {version.model for version in all_prices(tx)}
+    notes = []
     for price in prices:
-        if price == default and price.model in known:
+        known = [version for version in all_prices(tx) if (version.model, version.currency) == (price.model, price.currency)]
+        had_before = any((version.tiers, version.batch_ppm) == (price.tiers, price.batch_ppm) for version in known)
+        in_force = price_at(tx, price.model, price.currency, now)
+        if had_before and in_force is not None and in_force.tiers != price.tiers:
+            notes.append(f"{in_force.id} is in force; millrace.toml still says an older price of {price.model}")
+        if had_before or (known and price == _BUNDLED_PRICE):
             continue
-        version, new = import_price(tx, price, now)
-        if new:
-            made.append(version)
-    return made
+        version, _ = import_price(tx, price, now)
+        if version.version > 1:
+            notes.append(f"the price of {price.model} changed in millrace.toml and is now {version.id}")
+    return notes
 
 
 def make_engine(model: Model, clock: Clock, folder: Path, environment: Mapping[str, str]) -> Engine:
@@ -97,8 +102,8 @@ def make_engine(model: Model, clock: Clock, folder: Path, environment: Mapping[s
     assert model.path is not None
     return EmbeddedEngine(
         EmbeddedSettings(
-            model=model.name, path=model.path, context_tokens=model.context_tokens, slots=model.slots, threads=model.threads,
-            log=folder / f"engine-{model.name.replace('/', '_')}.log",
+            model=model.name, path=str(model.path), context_tokens=model.context_tokens, slots=model.slots,
+            threads=model.threads, log=str(folder / f"engine-{model.name.replace('/', '_')}.log"),
         ),
         clock,
     )  # fmt: skip
@@ -152,6 +157,7 @@ class Cloud:
             try:
                 await serve(self.gateway, listener, self.inference, self.settings.limits)
             finally:
+                _ignore_signals()
                 await _end(announcing)
 
     async def _announce(self, ready: Callable[[], None]) -> None:
@@ -175,6 +181,12 @@ class Cloud:
 
     async def _sweep(self) -> None:
         await self.books.sweep()
+
+
+def _ignore_signals() -> None:
+    """While the rooms close: nothing runs any more that a further signal could hasten, and half a close would be worse."""
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, _log.debug, "already stopping")
 
 
 async def _end(task: asyncio.Task[None]) -> None:

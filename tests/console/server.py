@@ -1,9 +1,10 @@
 """A page server of its own for looking at the pages: real database and pages, fake engines.
 
-    python tests/console/server.py 8123      # http://127.0.0.1:8123/
+    PYTHONPATH=src python tests/console/server.py 8123      # http://127.0.0.1:8123/
 """
 
 import asyncio
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -59,8 +60,13 @@ def app(folder: Path) -> App:
 
 
 def main() -> None:
+    """Serve on the port that is asked for, else on a free one; the first line on stdout says which."""
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    listener = socket.create_server(("127.0.0.1", port))
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        uvicorn.run(app(Path(folder)), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", lifespan="off")
+        config = uvicorn.Config(app(Path(folder)), log_level="warning", lifespan="off")
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def test_the_lock_is_private(tmp_path: Path) -> None:
 
 
 def test_a_second_server_is_refused(tmp_path: Path) -> None:
-    """It is told which process serves; when that has ended, another may."""
+    """It is told which process serves, not which one did before; when that has ended, another may."""
+    (tmp_path / "server.lock").write_text("1234567890\n")
     home = Home(tmp_path)
     with home.occupy():
         with pytest.raises(Refusal, match=rf"process {os.getpid()}\) serves the home {tmp_path} already") as caught:

@@ -138,6 +138,20 @@ def test_the_writer_outlives_work_that_breaks_the_transaction(db: Database, add:
     assert notes() == ["afterwards"]
 
 
+def test_a_disk_that_fails_once_is_told_to_all_of_the_batch(db: Database, add: Add, notes: Notes) -> None:
+    """An input or output error in one piece of work leaves nothing of its batch, and the next batch works."""
+
+    def fail(tx: Tx) -> NoReturn:
+        tx.run("INSERT INTO note (text) VALUES ('written before the failure')")
+        raise apsw.IOError("disk I/O error")
+
+    outcomes = in_one_batch(db, add("before"), fail, add("after"))
+    assert [outcome.reason for outcome in outcomes] == [Reason.STORE_UNAVAILABLE] * 3
+    assert notes() == []
+    assert db.write_now(add("next")) == "next"
+    assert notes() == ["next"]
+
+
 def test_a_full_disk_is_told_to_all_of_the_batch_and_passes(db: Database, add: Add, notes: Notes) -> None:
     """Where the disk is full nobody of the batch is kept, each is told so, and later writes work once there is room."""
     [(pages,)] = db.write_now(lambda tx: tx.rows("PRAGMA page_count"))

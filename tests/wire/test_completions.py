@@ -8,7 +8,7 @@ import pytest
 from millrace.base.errors import Reason, Refusal
 from millrace.generation.order import Sampling
 from millrace.generation.prompt import TextPrompt
-from millrace.wire.completions import MAX_TOKENS_DEFAULT, CompletionRequest, parse_completion
+from millrace.wire.completions import CompletionRequest, parse_completion
 
 
 def parse(**changes: Any) -> CompletionRequest:
@@ -21,7 +21,7 @@ def test_the_least_that_can_be_asked() -> None:
         model="m",
         prompt=TextPrompt(text="Once"),
         sampling=Sampling(),
-        max_tokens=MAX_TOKENS_DEFAULT,
+        max_tokens=16,
         stream=False,
         include_usage=False,
         usage_each=False,
@@ -35,7 +35,7 @@ def test_the_least_that_can_be_asked() -> None:
         ({"temperature": 0.2, "stop": "."}, Sampling(temperature=0.2, stop=(".",))),
         ({"logprobs": 0}, Sampling(logprobs=True)),
         ({"logprobs": 5}, Sampling(logprobs=True, top_logprobs=5)),
-        ({"n": 2, "best_of": 2}, Sampling(n=2)),
+        ({"n": 16, "best_of": 16}, Sampling(n=16)),
         ({"best_of": 1, "echo": False, "suffix": None, "user": None}, Sampling()),
         ({"suffix": ""}, Sampling()),
     ],

@@ -136,14 +136,16 @@ def test_an_error_never_echoes_much(body: str) -> None:
     assert len(refusal.param or "") < 300
 
 
-def test_free_json_is_bounded_in_depth() -> None:
-    """Free JSON may nest FREE_DEPTH_MAX levels and no deeper, whether by arrays or objects."""
+@pytest.mark.parametrize("arrays", [range(0), range(0, FREE_DEPTH_MAX, 2), range(FREE_DEPTH_MAX)])
+def test_free_json_is_bounded_in_depth(arrays: range) -> None:
+    """Free JSON may nest FREE_DEPTH_MAX levels and no deeper, whether objects, arrays or both in turn."""
     value: Any = 1
     for level in range(FREE_DEPTH_MAX):
-        value = [value] if level % 2 else {"a": value}
+        value = [value] if level in arrays else {"a": value}
     check_depth("free", value)
-    with pytest.raises(Refusal, match="free: nests deeper than 64 levels"):
-        check_depth("free", {"a": value})
+    for deeper in ([value], {"a": value}):
+        with pytest.raises(Refusal, match="free: nests deeper than 64 levels"):
+            check_depth("free", deeper)
 
 
 def test_encoding_is_compact() -> None:

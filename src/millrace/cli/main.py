@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from millrace import __version__
-from millrace.cli import books, consumption, grant, invoice, key, model, price, tenant, up
+from millrace.cli import books, consumption, demo, grant, invoice, key, model, price, tenant, up
 from millrace.cli.shell import Common, ConfigOption, HomeOption, JsonOption
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def _root(
 
 
 up.register(app)
+demo.register(app)
 for commands in (tenant, key, grant, model, price, invoice):
     app.add_typer(commands.app)
 consumption.register(app)

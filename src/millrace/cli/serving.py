@@ -53,7 +53,8 @@ def _taken(path: Path) -> Iterator[Home]:
 
 def _serve_from(shell: Shell, home: Home, settings: Settings, listener: socket.socket) -> None:
     with contextlib.closing(wiring.open_database(home, settings)) as db:
-        db.write_now(lambda tx: wiring.import_prices(tx, settings.prices, shell.clock.now()))
+        for note in db.write_now(lambda tx: wiring.import_prices(tx, settings.prices, shell.clock.now())):
+            _log.warning("%s", note)
         cloud = wiring.Cloud(home, settings, db)
         first = bootstrap(db, shell.clock)
         tenant = first.tenant if first else db.read(tenants.tenants)[0].name
@@ -68,12 +69,17 @@ def _serve_from(shell: Shell, home: Home, settings: Settings, listener: socket.s
 
 
 async def _serve(cloud: wiring.Cloud, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve. Until the server is up and takes the signals over, one of them ends the start in good order."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
+    """Serve. Until the server is up and takes the signals over, the first of them ends the start in good order."""
+    loop = asyncio.get_running_loop()
+    serving = loop.create_task(cloud.serve(listener, ready))
+
+    def stop() -> None:
+        if not serving.cancelling():
+            serving.cancel()
+
     for number in SIGNALS:
-        loop.add_signal_handler(number, task.cancel)
-    await cloud.serve(listener, ready)
+        loop.add_signal_handler(number, stop)
+    await serving
 
 
 def _announce(shell: Shell, cloud: wiring.Cloud, first: FirstKey | None, tenant: str) -> None:

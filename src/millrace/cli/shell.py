@@ -52,7 +52,8 @@ class Shell:
 
     def __init__(self, common: Common) -> None:
         self.as_json = common.as_json
-        self.home_path = common.home.expanduser() if common.home else default_home(os.environ)
+        self.given_home = common.home.expanduser() if common.home else None
+        self.home_path = self.given_home or default_home(os.environ)
         self.config = common.config
         self.clock = SystemClock()
         self.ids = Ids(self.clock)

@@ -1,0 +1,266 @@
+"""The auditor: silent on books that are right, and each planted fault is found by the check whose business it is."""
+
+import pytest
+from tests.money.house import House, request
+
+from millrace.base.money import MAX_NANO, NANO
+from millrace.money.audit import store
+from millrace.money.audit.store import audit
+from millrace.money.grants.grant import Funding
+
+WITHOUT_CONSTRAINTS = """CREATE TABLE bare AS SELECT * FROM {0}; DROP TABLE {0}; ALTER TABLE bare RENAME TO {0}"""
+
+
+@pytest.fixture
+def lived(house: House) -> House:
+    """Books that something of everything happened in: requests 1 to 4 are settled, 5 and 6 are open, a grant has expired."""
+    house.give("acme", "1", funding=Funding.OPERATOR, expires_in_s=60, id_="gr_short")
+    house.give("acme", "3", funding=Funding.OPERATOR, id_="gr_gift")
+    house.give("acme", "20", id_="gr_paid")
+    house.give("mole", "1", id_="gr_mole")
+    house.hold(1, "acme", 100, 100, budget=True)
+    house.settle(1, 100, 50)
+    house.clock.advance(3_600)
+    house.expire()
+    house.hold(2, "acme", 4_000, 100)
+    house.settle(2, 3_500, 100, waived=3)
+    house.hold(3, "bolt", 1_000, 0)
+    house.settle(3, 1_000, 0)
+    house.hold(4, "acme", 10, 10, model="free")
+    house.settle(4, 0, 0, model="free")
+    house.hold(5, "acme", 300, 100, budget=True)
+    house.extend(5, "acme", 300, budget=True)
+    house.hold(6, "bolt", 700, 0)
+    return house
+
+
+def test_right_books_pass(lived: House) -> None:
+    """Every check looked at something and none disagrees."""
+    checks = audit(lived.tx)
+    assert [check for check in checks if not check.ok] == []
+    assert [check.name for check in checks if check.checked == 0 and "invoice" not in check.name] == []
+    assert len({check.name for check in checks}) == len(checks)
+
+
+def test_empty_books_pass(house: House) -> None:
+    """A house without any request has nothing to disagree about."""
+    assert house.disagreements() == []
+
+
+def found_by(house: House) -> dict[str, str]:
+    return {check.name: check.detail for check in audit(house.tx) if not check.ok}
+
+
+FAULTS = {
+    "money from nowhere": (
+        "UPDATE account SET credits_posted = credits_posted + 1 WHERE id = 'grant/gr_paid'",
+        "debits equal credits", "CNY: debits and credits",
+    ),
+    "pending from nowhere": (
+        "UPDATE account SET credits_pending = credits_pending + 1 WHERE id = 'revenue/CNY/tiny'",
+        "debits equal credits", "CNY: debits and credits",
+    ),
+    "a debit moved to another account": (
+        "UPDATE account SET debits_posted = debits_posted + CASE id WHEN 'cash/CNY' THEN 7 ELSE -7 END"
+        " WHERE id IN ('cash/CNY', 'promotion/CNY')",
+        "accounts are what their transfers come to", "account cash/CNY has columns that its transfers do not come to: debits_posted",
+    ),
+    "a pending credit moved to another account": (
+        "UPDATE account SET credits_pending = credits_pending + CASE id WHEN 'cash/CNY' THEN 7 ELSE -7 END"
+        " WHERE id IN ('cash/CNY', 'revenue/CNY/tiny')",
+        "accounts are what their transfers come to", "account cash/CNY has columns that its transfers do not come to: credits_pending",
+    ),
+    "a transfer changed": (
+        f"UPDATE transfer SET amount = amount + 1 WHERE id = '{request(3)}/1/end'",
+        "accounts are what their transfers come to", "has columns that its transfers do not come to",
+    ),
+    "a transfer deleted": (
+        "DELETE FROM transfer WHERE id = 'gr_mole'",
+        "accounts are what their transfers come to", "account cash/CNY",
+    ),
+    "an account overdrawn": (
+        "UPDATE account SET overdraft = 1 WHERE id = 'receivable/ten_bolt/CNY'",
+        "no account is overdrawn", "account receivable/ten_bolt/CNY is overdrawn: it may go 1",
+    ),
+    "a transfer to an account that is not there": (
+        "UPDATE transfer SET credit_account = 'nobody' WHERE id = 'gr_mole'",
+        "transfers are between two accounts of one currency", "transfer gr_mole credits account nobody, which is not there",
+    ),
+    "a transfer between two currencies": (
+        "UPDATE account SET currency = 'USD' WHERE id = 'grant/gr_mole'",
+        "transfers are between two accounts of one currency", "transfer gr_mole is between cash/CNY and grant/gr_mole",
+    ),
+    "a hold resolved twice": (
+        WITHOUT_CONSTRAINTS.format("transfer") + "; INSERT INTO transfer SELECT 999, id || '/again', kind, debit_account,"
+        f" credit_account, amount, pending_id, at FROM transfer WHERE id = '{request(3)}/1/end'",
+        "a hold is resolved once, by no more than it held", f"pending transfer {request(3)}/1 is resolved 2 times",
+    ),
+    "more posted than was held": (
+        f"UPDATE transfer SET amount = amount - 1 WHERE id = '{request(3)}/1'",
+        "a hold is resolved once, by no more than it held", f"transfer {request(3)}/1/end posts 1000000000, more than the 999999999",
+    ),
+    "a void of something": (
+        f"UPDATE transfer SET kind = 'void' WHERE id = '{request(3)}/1/end'",
+        "a hold is resolved once, by no more than it held", f"transfer {request(3)}/1/end is a void of 1000000000",
+    ),
+    "a post between other accounts": (
+        f"UPDATE transfer SET debit_account = 'grant/gr_mole' WHERE id = '{request(3)}/1/end'",
+        "a hold is resolved once, by no more than it held", "is between other accounts than",
+    ),
+    "a post of nothing": (
+        f"UPDATE transfer SET pending_id = NULL WHERE id = '{request(3)}/1/end'",
+        "a hold is resolved once, by no more than it held", "is a post and resolves nothing",
+    ),
+    "a hold that says too much": (
+        f"UPDATE open_hold SET amount = amount + 1 WHERE request_id = '{request(6)}'",
+        "open holds are their pending transfers", f"hold {request(6)} of 700000001 in 1 parts has pending transfers of 700000000 in 1",
+    ),
+    "a hold that lost a leg": (
+        f"UPDATE open_hold SET legs = 1 WHERE request_id = '{request(5)}'",
+        "open holds are their pending transfers", f"hold {request(5)} of",
+    ),
+    "a hold forgotten": (
+        f"DELETE FROM open_hold WHERE request_id = '{request(6)}'",
+        "open holds are their pending transfers", f"transfer {request(6)}/1 is pending, and there is no open hold for it",
+    ),
+    "a sum that three ways do not agree on": (
+        f"UPDATE open_hold SET currency = 'USD' WHERE request_id = '{request(6)}'",
+        "what is pending is what open holds reserve", "in open holds",
+    ),
+    "a hold of no epoch": (
+        f"UPDATE open_hold SET epoch = 77 WHERE request_id = '{request(6)}'",
+        "holds and usage are of known epochs", f"request {request(6)} was held by epoch 77, which never was",
+    ),
+    "usage of no epoch": (
+        "UPDATE usage SET epoch = 78 WHERE seq = 1",
+        "holds and usage are of known epochs", f"request {request(1)} was held by epoch 78",
+    ),
+    "a request with two usage rows": (
+        WITHOUT_CONSTRAINTS.format("usage") + "; INSERT INTO usage SELECT * FROM usage WHERE seq = 1",
+        "a request has one usage row or an open hold", f"request {request(1)} has 2 usage rows",
+    ),
+    "a request that is settled and open": (
+        f"UPDATE usage SET request_id = '{request(6)}' WHERE seq = 1",
+        "a request has one usage row or an open hold", f"request {request(6)} has a usage row and an open hold",
+    ),
+    "a usage row that says too much": (
+        "UPDATE usage SET amount = amount + 1 WHERE seq = 2",
+        "each request posted what it was charged", f"request {request(2)} was charged 3700000001 and posted 3700000000",
+    ),
+    "a usage row deleted": (
+        "DELETE FROM usage WHERE seq = 2",
+        "each request posted what it was charged", f"transfer {request(2)}/1/end posts, and there is no usage row for it",
+    ),
+    "a request on a stranger's grant": (
+        "UPDATE credit_grant SET tenant_id = 'ten_mole' WHERE id = 'gr_gift'",
+        "requests draw on their own tenant", "of ten_acme drew on grant/gr_gift",
+    ),
+    "a request that earned for another model": (
+        "UPDATE usage SET model = 'free' WHERE seq = 3",
+        "requests draw on their own tenant", f"request {request(3)} of ten_bolt drew on receivable/ten_bolt/CNY for revenue/CNY/tiny",
+    ),
+    "usage of another tenant": (
+        "UPDATE usage SET tenant_id = 'ten_mole' WHERE seq = 3",
+        "each tenant posted what it was charged", "tenant ten_bolt was charged 0 nano-units of CNY and posted 1000000000",
+    ),
+    "tokens changed": (
+        "UPDATE usage SET output = output + 1 WHERE seq = 2",
+        "usage was charged at its price", f"request {request(2)} was charged 3700000000 CNY for tiny in tier 0; by tiny/CNY/v1",
+    ),
+    "another tier": (
+        "UPDATE usage SET tier = 1 WHERE seq = 2",
+        "usage was charged at its price", f"request {request(2)} was charged",
+    ),
+    "a price that is not in the book": (
+        "UPDATE usage SET price_id = 'tiny/CNY/v9' WHERE seq = 2",
+        "usage was charged at its price", f"request {request(2)}: there is no price tiny/CNY/v9",
+    ),
+    "another model's price": (
+        "UPDATE usage SET price_id = 'free/CNY/v1', amount = 0 WHERE seq = 2",
+        "usage was charged at its price", f"request {request(2)} was charged 0 CNY for tiny",
+    ),
+    "a grant that says too much": (
+        "UPDATE credit_grant SET amount = amount + 1 WHERE id = 'gr_short'",
+        "grants are used, expired, left or held", "grant gr_short of 1000000001: used 200000000, expired 800000000, left 0, held 0",
+    ),
+    "a grant without its account": (
+        "DELETE FROM account WHERE id = 'grant/gr_mole'",
+        "grants are used, expired, left or held", "grant gr_mole of 1000000000",
+    ),
+    "a debit that is neither use nor expiry": (
+        "UPDATE transfer SET id = 'theft' WHERE id LIKE 'gr_short/expired/%'",
+        "grants are used, expired, left or held", "grant gr_short of 1000000000: used 200000000, expired 0",
+    ),
+    "a grant that was never booked": (
+        "UPDATE transfer SET id = 'other' WHERE id = 'gr_mole'",
+        "grants are used, expired, left or held", "grant gr_mole of 1000000000 was not booked by a transfer of its id",
+    ),
+    "a grant that cannot be spent": (
+        "DELETE FROM live_grant WHERE grant_id = 'gr_paid'",
+        "grants with something left are live", "grant gr_paid has",
+    ),
+    "a budget that says too little spent": (
+        "UPDATE budget SET spent = spent - 1",
+        "budgets are what their requests come to", "key key_acme_small in 2026-11: the budget says spent 199999999",
+    ),
+    "a budget that says too much held": (
+        "UPDATE budget SET held = held + 1",
+        "budgets are what their requests come to", "the requests come to 200000000 and 900000000",
+    ),
+    "a request that counts in no budget": (
+        "DELETE FROM budget",
+        "budgets are what their requests come to", f"request {request(1)} of key key_acme_small counts in no budget",
+    ),
+    "a budget exceeded": (
+        "UPDATE api_key SET budget = 1000000 WHERE budget IS NOT NULL",
+        "no budget is exceeded", "key key_acme_small has a budget of 1000000 and used 1100000000 of it in 2026-11",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("statements", "name", "detail"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_planted_fault_is_found(lived: House, statements: str, name: str, detail: str) -> None:
+    """The check whose business it is fails, and names the row."""
+    lived.tamper(*statements.split("; "))
+    found = found_by(lived)
+    assert name in found, found
+    assert detail in found[name]
+
+
+def test_every_check_was_seen_to_fail(lived: House) -> None:
+    """A check that no fault is planted for proves nothing. (Those of invoices are tested with the invoices.)"""
+    ours = {check.name for one in store._CHECKS if one is not store._invoices for check in one(lived.tx)}
+    assert ours == {name for _, name, _ in FAULTS.values()}
+
+
+def test_invoices_are_asked_too(lived: House) -> None:
+    """What the invoice room finds is found here, in the same form."""
+    lived.tamper("UPDATE usage SET invoice_id = 'inv_none' WHERE seq = 2")
+    found = found_by(lived)
+    assert f"request {request(2)} is on inv_none" in found["usage is on one valid invoice or on none"]
+
+
+def test_sums_past_64_bits_are_summed(house: House) -> None:
+    """A large cloud's totals do not fit an integer of the database, and are not refused by it."""
+    for name in ("acme", "mole"):
+        for funding in Funding:
+            house.give(name, "4000000000.000000001", funding=funding)
+    house.tamper("UPDATE account SET debits_posted = debits_posted + 1 WHERE id = 'sponsor/CNY'")
+    total = 6 * (4_000_000_000 * NANO + 1)
+    assert total > MAX_NANO
+    assert found_by(house)["debits equal credits"].startswith(f"CNY: debits and credits are {total + 1} and {total} posted")
+
+
+def test_usage_is_read_in_pages(lived: House) -> None:
+    """The last row of several pages is rated like the first."""
+    rows = 2 * store.PAGE_ROWS + 1
+    lived.tamper(
+        f"""WITH RECURSIVE n (n) AS (SELECT 5 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+        INSERT INTO usage SELECT n, 'req_' || n, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input,
+          output, reasoning, waived, price_id, tier, amount, currency, epoch, started_at, finished_at, NULL
+        FROM n JOIN usage ON seq = 4"""
+    )
+    assert {check.name: check.checked for check in audit(lived.tx)}["usage was charged at its price"] == rows
+    assert lived.disagreements() == []
+    lived.tamper(f"UPDATE usage SET tier = 1 WHERE seq = {rows}")
+    assert f"req_{rows} was" in found_by(lived)["usage was charged at its price"]
