@@ -123,12 +123,12 @@ def make_shop(rng: random.Random) -> Shop:
     )
 
 
-def _invented(rng: random.Random) -> str:
+def invented_name(rng: random.Random) -> str:
     return capital("".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 3))))
 
 
 def _shop_name(rng: random.Random, trade: Trade) -> str:
-    first = _invented(rng) if rng.random() < 0.45 else rng.choice(FIRST_NAMES)
+    first = invented_name(rng) if rng.random() < 0.45 else rng.choice(FIRST_NAMES)
     return first if rng.random() < 0.25 else f"{first} {rng.choice(trade.last_names)}"
 
 

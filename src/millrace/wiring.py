@@ -95,7 +95,7 @@ def make_engine(model: Model, clock: Clock, folder: Path, environment: Mapping[s
         return RemoteEngine(
             RemoteSettings(
                 model=model.name, url=model.url, upstream=model.upstream or model.name,
-                api_key=_upstream_key(model, environment), connections_max=model.slots,
+                api_key=_upstream_key(model, environment), embeds=model.embeds, connections_max=model.slots,
             ),
             clock,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from contextlib import aclosing
 from typing import Any
 
-from millrace.engines.protocol import Engine
+from millrace.engines.protocol import Engine, EngineState
 from millrace.generation.chunk import Chunk
 from millrace.generation.order import Order, Sampling
 from millrace.generation.prompt import ChatPrompt, Message, TextPrompt, Tool, ToolChoice
@@ -39,6 +39,11 @@ def order(
         max_tokens=max_tokens,
         stream=stream,
     )
+
+
+def state_of(engine: Engine) -> EngineState:
+    """The state as it is now; the type checker would believe that it never changes."""
+    return engine.state
 
 
 async def run(engine: Engine, given: Order) -> list[Chunk]:

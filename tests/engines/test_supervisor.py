@@ -2,10 +2,11 @@
 
 import asyncio
 
+from tests.engines.clocks import HeldClock, settle
+
 from millrace.engines.life import Life
 from millrace.engines.protocol import EngineState
 from millrace.engines.supervisor import BACKOFF_FIRST_S, BACKOFF_MAX_S, HEALTHY_S, NotServingError, Supervisor
-from tests.engines.clocks import HeldClock, settle
 
 
 class Script:

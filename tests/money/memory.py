@@ -1,4 +1,5 @@
-"""The real door to the database, with the house in memory and a disk that can be told to refuse; for tests of the books.
+"""The real door to the database, with the house in memory and a disk that can be told to refuse; for tests of the
+books.
 
 A process is killed by `die`: whatever it wrote stays, and what it was just about to write or to hear never comes.
 """
@@ -24,8 +25,8 @@ def disk_full() -> Refusal:
 class MemoryDatabase(Database):
     """Each write is a commit of its own, at a moment that `rng` chooses; `rng` None writes at once.
 
-    `refusals` is the chance that a write is refused; half of those were kept all the same, as after a commit whose answer
-    was lost.
+    `refusals` is the chance that a write is refused; half of those were kept all the same, as after a commit whose
+    answer was lost.
     """
 
     def __init__(self, house: House, rng: random.Random | None = None) -> None:  # the file's own set-up is not wanted

@@ -53,12 +53,13 @@ class Upstream:
 
 
 class Cloud:
-    """`millrace up` on a home; may be killed and started again."""
+    """`millrace up` on a home, with the bundled model or in front of an upstream; may be killed and started again."""
 
-    def __init__(self, home: Path, upstream: Upstream) -> None:
+    def __init__(self, home: Path, upstream: Upstream | None = None) -> None:
         self.home = home
-        home.mkdir(exist_ok=True)
-        (home / "millrace.toml").write_text(CONFIG.format(url=upstream.url))
+        home.mkdir(mode=0o700, exist_ok=True)
+        if upstream is not None:
+            (home / "millrace.toml").write_text(CONFIG.format(url=upstream.url))
         self.key = ""
         self.process: subprocess.Popen[str] | None = None
 

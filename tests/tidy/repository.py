@@ -15,7 +15,7 @@ TESTS: Final = ROOT / "tests"
 FOLDERS: Final = ("src", "tests", "bench", "models", "docs", ".ci")
 
 TEXT_SUFFIXES: Final = frozenset(
-    {".py", ".md", ".sql", ".toml", ".html", ".css", ".js", ".svg", ".txt", ".sh", ".json", ".yml", ".yaml", ".lock", ".cfg", ""}
+    ["", ".cfg", ".css", ".html", ".js", ".json", ".lock", ".md", ".py", ".sh", ".sql", ".svg", ".toml", ".txt", ".yml"]
 )
 
 SKIPPED: Final = frozenset({"__pycache__", "node_modules"})
@@ -51,8 +51,8 @@ def program() -> tuple[Source, ...]:
 
 
 @cache
-def tests() -> tuple[Source, ...]:
-    """The tests' Python."""
+def suite() -> tuple[Source, ...]:
+    """The tests' own Python."""
     return tuple(_sources(TESTS))
 
 

@@ -27,6 +27,7 @@ def demo(shell: Shell) -> None:
     names the one that was not as it should be. With --home the folder is that (empty) one, and is kept.
     """
     try:
+        # Here, because the openai package takes a second to import and need not be installed.
         from millrace.cli.demo_story import Story
     except ModuleNotFoundError as error:
         if error.name != "openai":

@@ -85,7 +85,8 @@ class BooksSide:
         self._narrator.show(balance_facts(balance))
         disagreement = balance_is_rest(balance, total, receipts)
         if disagreement is None:
-            self._narrator.say(f"That is the grant of {render_amount(total)} less the {len(receipts)} receipts, to the last digit.")
+            granted_text = render_amount(total)
+            self._narrator.say(f"That is the grant of {granted_text} less the {len(receipts)} receipts, to the last digit.")
         return disagreement
 
     def invoice(self, receipts: Sequence[ReceiptForm]) -> list[dict[str, Any]]:

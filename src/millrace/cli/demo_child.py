@@ -1,5 +1,6 @@
 """A server of the demo's own: `millrace up` as a child process, and nothing of it left afterwards."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -70,12 +71,13 @@ class Child:
     def _stop(self) -> None:
         self._process.terminate()
         try:
-            self.exit_code = self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_S)
+        finally:  # also when a further Ctrl-C does not want to wait
             self._process.kill()
             self.exit_code = self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
 
 
 def _spawn(arguments: Sequence[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":

@@ -1,5 +1,6 @@
 """The demo's voice: numbered steps, indented sentences, streamed text. Silent with --json."""
 
+import os
 import sys
 import textwrap
 from typing import Final
@@ -16,7 +17,7 @@ class Narrator:
 
     def __init__(self, *, silent: bool) -> None:
         self._silent = silent
-        self._bold = sys.stdout.isatty() and not silent
+        self._bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._number = 0
         self._title = ""
 

@@ -31,6 +31,9 @@ LONG_QUESTION: Final = "Please tell me everything about each product of your sho
 LEAVE_AFTER: Final = 3
 """Chunks with text after which the client closes the connection."""
 
+LEAVE_TRIES: Final = 4
+"""On a busy machine the client may be put aside for longer than the model needs for everything."""
+
 LONG_LIST: Final = {
     "type": "json_schema",
     "json_schema": {
@@ -114,7 +117,7 @@ class Story:
 
     def _leave(self) -> None:
         """Ask for as much as there can be and go after a few words; a model that was done before is asked for more."""
-        for form in (None, LONG_LIST):
+        for form in (None, *[LONG_LIST] * LEAVE_TRIES):
             request_id, received = self._begin_and_leave(form)
             receipt = self._take_receipt(request_id)
             if receipt.status != "completed":
@@ -153,8 +156,7 @@ class Story:
         key, balance = self._books.make_pauper()
         self._narrator.say(f"The tenant {balance.tenant} has {balance.balance} {balance.currency} and asks the same question.")
         try:
-            with self._client.with_options(api_key=key) as client:
-                client.chat.completions.create(model=self._model, messages=_ask(QUESTION))
+            self._client.with_options(api_key=key).chat.completions.create(model=self._model, messages=_ask(QUESTION))
         except openai.APIStatusError as error:
             if error.status_code != 402:
                 raise
@@ -181,14 +183,12 @@ class Story:
     def _take_receipt(self, request_id: str) -> ReceiptForm:
         receipt = msgspec.convert(self._client.get(f"/receipts/{request_id}", cast_to=object), ReceiptForm)
         self._receipts.append(receipt)
-        tokens = receipt.tokens
         self._narrator.show(
             Facts(
                 (
                     ("receipt", receipt.request_id),
                     ("status", f"{receipt.status}, counted by {receipt.counted_by}"),
-                    ("tokens", f"input {tokens.input} (cached {tokens.cached_input}), output {tokens.output} "
-                               f"(reasoning {tokens.reasoning}), waived {tokens.waived}"),
+                    ("tokens", _tokens(receipt)),
                     ("charged", f"{receipt.amount} {receipt.currency} at {receipt.price}"),
                 )
             )
@@ -203,6 +203,14 @@ class Story:
 
 def _ask(question: str) -> list[ChatCompletionUserMessageParam]:
     return [{"role": "user", "content": question}]
+
+
+def _tokens(receipt: ReceiptForm) -> str:
+    tokens = receipt.tokens
+    return (
+        f"input {tokens.input} (cached {tokens.cached_input}), "
+        f"output {tokens.output} (reasoning {tokens.reasoning}), waived {tokens.waived}"
+    )
 
 
 def _message(error: openai.APIStatusError) -> str:

@@ -1,6 +1,5 @@
 """`millrace`: the entry point, which puts the commands together."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -49,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

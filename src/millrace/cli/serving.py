@@ -60,8 +60,12 @@ def _serve_from(shell: Shell, home: Home, settings: Settings, listener: socket.s
         tenant = first.tenant if first else db.read(tenants.tenants)[0].name
 
         def ready() -> None:
-            with contextlib.suppress(OSError):  # whoever started us may have stopped reading; we serve all the same
+            try:
                 _announce(shell, cloud, first, tenant)
+            except OSError as error:  # whoever started us may have stopped reading; we serve all the same
+                _log.warning("nobody reads what a start has to say: %s", error)
+            except Exception:  # noqa: BLE001 - a bug in what is printed must be seen, and is no reason to serve nobody
+                _log.exception("the start could not be announced")
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, contextlib.suppress(asyncio.CancelledError):
             runner.run(_serve(cloud, listener, ready))
@@ -90,7 +94,7 @@ def _announce(shell: Shell, cloud: wiring.Cloud, first: FirstKey | None, tenant:
     said = Announcement(
         base_url=f"{root}/v1",
         page=f"{root}/",
-        key=first.secret if first else None,
+        key=str(first.secret) if first else None,
         key_command=_key_command(shell.home_path, tenant),
         tenant=tenant,
         models=tuple(ServedModel(name, engine.state.value, engine.failure) for name, engine in cloud.engines.items()),

@@ -54,7 +54,7 @@ class Shell:
         self.as_json = common.as_json
         self.given_home = common.home.expanduser() if common.home else None
         self.home_path = self.given_home or default_home(os.environ)
-        self.config = common.config
+        self.config = common.config.expanduser() if common.config else None
         self.clock = SystemClock()
         self.ids = Ids(self.clock)
 
@@ -143,5 +143,6 @@ def _endings() -> Iterator[None]:
 
 def refuse(sentence: str) -> NoReturn:
     """End the command with a sentence on stderr and exit code 1."""
+    sys.stdout.flush()
     print(f"millrace: {sentence}", file=sys.stderr)  # noqa: T201
     raise typer.Exit(1)

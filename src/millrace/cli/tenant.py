@@ -80,15 +80,15 @@ def show(shell: Shell, name: NameArgument) -> None:
         }
 
     with shell.database() as db:
-        one, form = db.read(look)
+        found, form = db.read(look)
     balance = form["balance"]
     more = Facts(
         (
-            *_facts(one).lines,
+            *_facts(found).lines,
             ("balance", balance.balance), ("held", balance.held), ("available", balance.available),
             ("projects", cell(", ".join(project["name"] for project in form["projects"]))),
             ("keys", f"{form['keys']['live']} live of {form['keys']['all']}"),
-            *((f"suspended {each['at']}", f"{each['reason']} (until {cell(each['lifted_at'])})") for each in form["suspensions"]),
+            *((f"suspended {one['at']}", f"{one['reason']} (until {cell(one['lifted_at'])})") for one in form["suspensions"]),
         )
     )  # fmt: skip
     shell.show(form, more)

@@ -28,6 +28,7 @@ def up(shell: Shell, host: HostOption = None, port: PortOption = None) -> None:
 
     The first start on a home makes the tenant demo with a little credit and prints its API key, once.
     """
+    # Here, because a whole server comes with it, and other commands start in a fifth of that time.
     from millrace.cli.serving import serve_home
 
     log_to_stderr()

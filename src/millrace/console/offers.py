@@ -1,5 +1,6 @@
 """What the front page says of each model: its state, its lengths and its prices in every currency of the book."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -61,15 +62,18 @@ class PriceList:
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
+        self._reading = asyncio.Lock()
         self._read_at: int | None = None
         self._in_force: tuple[PriceVersion, ...] | None = None
 
-    def in_force(self) -> tuple[PriceVersion, ...] | None:
-        now = self._clock.monotonic()
-        if self._read_at is None or now - self._read_at >= FRESH_NS:
-            self._read_at = now
-            self._in_force = self._read()
-        return self._in_force
+    async def in_force(self) -> tuple[PriceVersion, ...] | None:
+        """Read in a thread of its own: a long book must not keep streams waiting."""
+        async with self._reading:
+            now = self._clock.monotonic()
+            if self._read_at is None or now - self._read_at >= FRESH_NS:
+                self._in_force = await asyncio.to_thread(self._read)
+                self._read_at = now
+            return self._in_force
 
     def _read(self) -> tuple[PriceVersion, ...] | None:
         try:

@@ -6,7 +6,7 @@ a static file by everybody for ever, since its name carries the hash of its cont
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Final
 
@@ -26,7 +26,7 @@ from millrace.engines.protocol import Engine, EngineState
 from millrace.gateway.exchange import App, Receive, Scope, Send
 from millrace.store.database import Database
 
-Page = Callable[[Scope], Response]
+Page = Callable[[Scope], Awaitable[Response]]
 
 SECURITY: Final = {
     "content-security-policy": (
@@ -45,6 +45,10 @@ HASH_DIGITS: Final = 12
 """48 bits: enough to tell the versions of one file apart."""
 
 MEDIA_TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+ADDRESS: Final = "http://[address]"
+"""Stands for the server's address in what is rendered once: a long page must not cost a visitor's stream its pace. What
+replaces it needs no escaping in HTML, JSON or quotes (host.py), and its brackets make the shell examples quote it."""
 
 EXAMPLE_MODEL: Final = "millrace-tiny"
 """The name in examples where nothing is on offer."""
@@ -74,6 +78,8 @@ class Pages:
         self._engines = engines
         self._prices = prices
         self._static = Static()
+        self._document = msgspec.json.encode(document(ADDRESS))
+        self._references: dict[str, str] = {}
         self._templates = Environment(
             loader=PackageLoader("millrace.console"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
@@ -84,28 +90,28 @@ class Pages:
         }  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._answer(scope)
+        response = await self._answer(scope)
         response.headers.update(SECURITY)
         if scope["method"] == "HEAD":
             response.body = b""  # content-length stays that of the page, as RFC 9110 (9.3.2) has it
         await response(scope, receive, send)
 
-    def _answer(self, scope: Scope) -> Response:
+    async def _answer(self, scope: Scope) -> Response:
         path = scope["path"]
         page = self._pages.get(path)
         known = page is not None or path in self._static.by_path
         if known and scope["method"] not in ("GET", "HEAD"):
             return self._render(scope, "missing.html", 405, {"allow": "GET, HEAD"}, title="This page is only read")
         if page is not None:
-            return page(scope)
+            return await page(scope)
         if path in self._static.by_path:
             content, media_type = self._static.by_path[path]
             return Response(content, media_type=media_type, headers={"cache-control": FOREVER})
         return self._render(scope, "missing.html", 404, title="There is no such page")
 
-    def _front(self, scope: Scope) -> Response:
+    async def _front(self, scope: Scope) -> Response:
         base = base_url(scope)
-        in_force = self._prices.in_force()
+        in_force = await self._prices.in_force()
         on_offer = offers(self._catalogue, self._engines, in_force or ())
         model = self._example_model()
         return self._render(
@@ -114,18 +120,20 @@ class Pages:
             curl=chat_curl(base, model), python=chat_python(base, model), receipt=curl(base, "/v1/receipts/$REQUEST_ID"),
         )  # fmt: skip
 
-    def _reference(self, scope: Scope) -> Response:
-        base = base_url(scope)
-        return self._render(
-            scope, "reference.html", sections=sections(base, self._example_model()), forms=forms(base),
-            refusals=refusals(), base=base,
-        )  # fmt: skip
+    async def _reference(self, scope: Scope) -> Response:
+        model = self._example_model()
+        if model not in self._references:
+            self._references[model] = self._text(
+                "reference.html", "/docs", sections=sections(ADDRESS, model), forms=forms(ADDRESS), refusals=refusals(),
+                base=ADDRESS,
+            )  # fmt: skip
+        return _html(self._references[model].replace(ADDRESS, base_url(scope)))
 
-    def _openapi(self, scope: Scope) -> Response:
-        body = msgspec.json.encode(document(base_url(scope)))
+    async def _openapi(self, scope: Scope) -> Response:
+        body = self._document.replace(ADDRESS.encode(), base_url(scope).encode())
         return Response(body, media_type="application/json", headers={"cache-control": NEVER})
 
-    def _icon(self, _scope: Scope) -> Response:
+    async def _icon(self, _scope: Scope) -> Response:
         content, media_type = self._static.by_path[self._static.paths["icon.svg"]]
         return Response(content, media_type=media_type, headers={"cache-control": DAY})
 
@@ -138,8 +146,14 @@ class Pages:
     def _render(
         self, scope: Scope, template: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
     ) -> Response:
-        page = self._templates.get_template(template).render(here=scope["path"], **values)
-        return Response(page, status, {"cache-control": NEVER, **(headers or {})}, "text/html")
+        return _html(self._text(template, scope["path"], **values), status, headers)
+
+    def _text(self, template: str, here: str, **values: object) -> str:
+        return self._templates.get_template(template).render(here=here, **values)
+
+
+def _html(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(text, status, {"cache-control": NEVER, **(headers or {})}, "text/html")
 
 
 def pages(catalogue: Catalogue, engines: Mapping[str, Engine], db: Database, clock: Clock) -> App:

@@ -16,6 +16,12 @@ BUSY_TIMEOUT_MS = 10_000
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 """To what the write-ahead log is truncated after a checkpoint, so that one burst does not keep the disk for ever."""
 
+WRITER_CACHE_KIB = 32 * 1024
+"""Holds the upper pages of every index of some million requests, which each transaction walks through."""
+
+READER_CACHE_KIB = 4 * 1024
+"""There is one reader for each thread that reads; what they look up is a few rows."""
+
 UNAVAILABLE = (
     apsw.BusyError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.CorruptError,
     apsw.NotADBError, apsw.LockedError, apsw.PermissionsError, apsw.NoMemError,
@@ -63,7 +69,7 @@ def connect(path: Path, *, writable: bool) -> apsw.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}").fetchall()
-        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB if writable else READER_CACHE_KIB}")
         if not writable:
             connection.execute("PRAGMA query_only = ON")
     except UNAVAILABLE as error:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import msgspec
 import pytest
+from tests.engines.orders import CLOCK, WEATHER, arguments_of, chat, forced, order, run, state_of, text_of
 
 from millrace.base.clock import NS_PER_S, FakeClock
 from millrace.base.errors import Reason, Refusal
@@ -14,7 +15,6 @@ from millrace.engines.protocol import Engine, EngineState
 from millrace.generation.chunk import Finish
 from millrace.generation.order import ResponseFormat
 from millrace.generation.prompt import ToolChoice
-from tests.engines.orders import CLOCK, WEATHER, arguments_of, chat, forced, order, run, text_of
 
 
 def play(script: FakeScript, scene: Callable[[FakeEngine], Awaitable[None]], **settings: object) -> FakeEngine:
@@ -276,10 +276,10 @@ def test_loading_takes_the_time_of_the_script() -> None:
     async def scene() -> None:
         engine = FakeEngine(FakeSettings(model="m", script=FakeScript(load_delay_s=9)), FakeClock())
         await engine.start()
-        assert engine.state is EngineState.LOADING
+        assert state_of(engine) is EngineState.LOADING
         assert await engine.decided() is EngineState.READY
         await engine.close()
         await engine.close()
-        assert engine.state is EngineState.STOPPED
+        assert state_of(engine) is EngineState.STOPPED
 
     asyncio.run(scene())

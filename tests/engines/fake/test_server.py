@@ -26,8 +26,7 @@ def test_usage_is_sent_only_where_it_is_asked_for() -> None:
     )
     script = Behaviour(script=FakeScript(tokens=3))
     counted = [
-        b"".join(burst.body for burst in answer(CHAT, body(stream=True, stream_options=one), script).bursts)
-        for one in options
+        b"".join(burst.body for burst in answer(CHAT, body(stream=True, stream_options=one), script).bursts) for one in options
     ]
     assert [text.count(b'"usage"') for text in counted] == [0, 1, 5]
     assert all(text.endswith(b"data: [DONE]\n\n") for text in counted)

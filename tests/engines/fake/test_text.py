@@ -2,10 +2,11 @@
 
 import math
 
+from tests.engines.orders import WEATHER, chat
+
 from millrace.engines.fake import text
 from millrace.generation.order import Sampling
 from millrace.generation.prompt import ChatPrompt, Message, TextPrompt, ToolCall
-from tests.engines.orders import WEATHER, chat
 
 SENTENCES = ("", "one", "  two  words\n", "extraordinarily long", "水车 turns, 真的!", "a\u2028b\u0085c")
 

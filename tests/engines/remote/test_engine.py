@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import msgspec
 import pytest
+from tests.engines.orders import CLOCK, WEATHER, arguments_of, chat, forced, order, run, state_of, text_of
 
 from millrace.base.clock import SystemClock
 from millrace.base.errors import Reason, Refusal
@@ -19,7 +20,6 @@ from millrace.engines.upstream.client import Timeouts
 from millrace.generation.chunk import CountedBy, Finish, TokenCounts
 from millrace.generation.order import Order
 from millrace.generation.prompt import ChatPrompt, TextPrompt
-from tests.engines.orders import CLOCK, WEATHER, arguments_of, chat, forced, order, run, text_of
 
 KEY = "sk-upstream-key"
 Scene = Callable[[RemoteEngine, FakeUpstream], Awaitable[None]]
@@ -222,12 +222,12 @@ def test_a_server_that_goes_and_comes_back() -> None:
         refusal = await refusal_of(engine, order())
         assert refusal.reason is Reason.ENGINE_UNAVAILABLE
         assert port not in refusal.sentence
-        while engine.state is EngineState.READY:
+        while state_of(engine) is EngineState.READY:
             await asyncio.sleep(0.001)
         assert engine.failure is not None
         assert port in engine.failure
         await upstream.start(host, int(port))
-        while engine.state is not EngineState.READY:
+        while state_of(engine) is not EngineState.READY:
             await asyncio.sleep(0.01)
         assert await run(engine, order())
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.engines.orders import chat, order
 
 from millrace.engines.upstream.frames import decode_frame
 from millrace.engines.upstream.meter import BadFrameError, Meter
 from millrace.generation.chunk import Chunk, CountedBy, Finish, TokenCounts
 from millrace.generation.prompt import TextPrompt
-from tests.engines.orders import chat, order
 
 Json = dict[str, Any]
 

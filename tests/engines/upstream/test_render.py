@@ -1,9 +1,10 @@
 """Orders as an OpenAI-compatible server wants them."""
 
+from tests.engines.orders import CLOCK, WEATHER, chat, forced, order
+
 from millrace.engines.upstream.render import render_order
 from millrace.generation.order import ResponseFormat
 from millrace.generation.prompt import ChatPrompt, Message, TextPrompt, ToolCall, ToolChoice
-from tests.engines.orders import CLOCK, WEATHER, chat, forced, order
 
 
 def test_a_plain_chat() -> None:

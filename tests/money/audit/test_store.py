@@ -13,7 +13,9 @@ WITHOUT_CONSTRAINTS = """CREATE TABLE bare AS SELECT * FROM {0}; DROP TABLE {0};
 
 @pytest.fixture
 def lived(house: House) -> House:
-    """Books that something of everything happened in: requests 1 to 4 are settled, 5 and 6 are open, a grant has expired."""
+    """Books that something of everything happened in: requests 1 to 4 are settled, 5 and 6 are open, a grant has
+    expired.
+    """
     house.give("acme", "1", funding=Funding.OPERATOR, expires_in_s=60, id_="gr_short")
     house.give("acme", "3", funding=Funding.OPERATOR, id_="gr_gift")
     house.give("acme", "20", id_="gr_paid")

@@ -24,7 +24,8 @@ from millrace.store.transaction import Tx
 
 
 class Gateway:
-    """Books over a house in memory whose disk refuses as often as `refuse` says; `reboot` kills and opens them again."""
+    """Books over a house in memory whose disk refuses as often as `refuse` says; `reboot` kills and opens them again.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.house = House()
@@ -349,7 +350,8 @@ def test_a_recovery_that_is_stopped_is_taken_up_again(gateway: Gateway, refused_
 
 
 def test_a_journal_of_an_older_epoch_bills_nobody_again(gateway: Gateway) -> None:
-    """Killed after the last hold was resolved and before the journal went: the next boot finds it, and no hold for it."""
+    """Killed after the last hold was resolved and before the journal went: the next boot finds it, and no hold for it.
+    """
 
     async def scene() -> None:
         await gateway.books.open()

@@ -1,4 +1,5 @@
-"""Hold, extend and resolve on a transaction. Prices: one token in 0.001, one out 0.002 yuan, so 1,000 in cost 1 yuan."""
+"""Hold, extend and resolve on a transaction. Prices: one token in 0.001, one out 0.002 yuan, so 1,000 in cost 1 yuan.
+"""
 
 import pytest
 from tests.money.house import BUDGET, House, outcome, payer, request
@@ -243,7 +244,8 @@ def test_a_clock_that_steps_back_makes_no_row_that_ends_before_it_began(house: H
 
 
 def test_the_price_is_the_one_that_was_held_at(house: House) -> None:
-    """A price change between hold and settlement does not touch the request; another price is a bug, and keeps nothing."""
+    """A price change between hold and settlement does not touch the request; another price is a bug, and keeps nothing.
+    """
     house.give("acme", "10")
     house.hold(1, "acme", 100, 100)
     dearer = {"model": "tiny", "currency": "CNY", "input": "9000", "cached_input": "9000", "output": "9000"}

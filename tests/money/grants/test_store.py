@@ -33,7 +33,9 @@ def test_a_grant_is_a_liability_against_its_funding(house: House) -> None:
 
 
 def test_the_same_key_gives_once(house: House) -> None:
-    """A repeated request, with a new id and at a later time, is answered with the first grant, even when that is expired."""
+    """A repeated request, with a new id and at a later time, is answered with the first grant, even when that is
+    expired.
+    """
     first = house.give("acme", "10", key="k1", expires_in_s=DAY_S)
     house.clock.advance(2 * DAY_S)
     again = grants.new_grant(
@@ -86,7 +88,9 @@ def test_more_than_an_account_can_hold_is_refused_in_words(house: House) -> None
 
 
 def test_the_order_of_spending(house: House) -> None:
-    """Gifts before a sponsor's before own money; then what expires first; then the older; what is used up is passed over."""
+    """Gifts before a sponsor's before own money; then what expires first; then the older; what is used up is passed
+    over.
+    """
     own = house.give("acme", "1")
     late = house.give("acme", "1", funding=Funding.OPERATOR)
     soon = house.give("acme", "1", funding=Funding.OPERATOR, expires_in_s=2 * DAY_S)
@@ -145,7 +149,9 @@ def test_expiry_takes_what_is_left_and_nobody_holds(house: House) -> None:
 
 
 def test_an_expired_gift_goes_back_to_promotion(house: House) -> None:
-    """Nobody paid for it, so its expiry is no income: the gift cost less than it was booked at. A sponsor's is breakage."""
+    """Nobody paid for it, so its expiry is no income: the gift cost less than it was booked at. A sponsor's is
+    breakage.
+    """
     house.give("acme", "10", funding=Funding.OPERATOR, expires_in_s=DAY_S)
     house.give("acme", "3", funding=Funding.SPONSOR, expires_in_s=DAY_S)
     house.clock.advance(DAY_S)

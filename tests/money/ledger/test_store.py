@@ -1,7 +1,8 @@
-"""Tests that read like ledgers: the docstring of each is its promise and, below it, the rows that are made and answered.
+"""Tests that read like ledgers: the docstring of each is its promise and, below it, the rows that are made and
+answered.
 
-A row is `id kind what amount answer`; `what` is 'debit>credit', or the id that a post or void resolves. After the rows come
-the accounts as they then stand: `account = debits_pending debits_posted credits_pending credits_posted`.
+A row is `id kind what amount answer`; `what` is 'debit>credit', or the id that a post or void resolves. After the rows
+come the accounts as they then stand: `account = debits_pending debits_posted credits_pending credits_posted`.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,9 @@ KINDS: dict[str, Kind] = {"single": "single", "pending": "pending", "post": "pos
 
 
 class Ledger:
-    """Accounts: `cash` and `income` without limit, `purse` at 0, `slate` that may owe 50, `dollars` in another currency."""
+    """Accounts: `cash` and `income` without limit, `purse` at 0, `slate` that may owe 50, `dollars` in another
+    currency.
+    """
 
     def __init__(self) -> None:
         self.house = House()
@@ -193,15 +196,12 @@ def test_an_account_never_overflows(books: Ledger) -> None:
         t5     single  slate>income  1 overflows_account
         purse  = 0 {MAX_NANO} 0 {MAX_NANO}
         slate  = 0 0 0 0
+        """) assert ledger.apply(books.tx, [Entry(id="t9", kind="single", amount=MAX_NANO + 1, at=0, debit="cash",
+        credit="slate")]) == [ Answer.OVERFLOWS_ACCOUNT ]
+
+        def test_a_rich_account_with_an_overdraft_may_spend_all(books: Ledger) -> None:
+    """Credits and overdraft together may be more than 64 bits without the sum being got wrong.
         """
-    )
-    assert ledger.apply(books.tx, [Entry(id="t9", kind="single", amount=MAX_NANO + 1, at=0, debit="cash", credit="slate")]) == [
-        Answer.OVERFLOWS_ACCOUNT
-    ]
-
-
-def test_a_rich_account_with_an_overdraft_may_spend_all(books: Ledger) -> None:
-    """Credits and overdraft together may be more than 64 bits without the sum being got wrong."""
     ledger.open_account(books.tx, "rich", "CNY", overdraft=2**62)
     books.play(
         f"""-

@@ -134,7 +134,9 @@ def test_rotation_carries_the_live_and_drops_the_settled(tmp_path: Path) -> None
 
 
 def test_a_segment_grows_with_what_is_live(tmp_path: Path) -> None:
-    """When the live requests alone fill a segment, the next one has room for as much again: no rotation for each record."""
+    """When the live requests alone fill a segment, the next one has room for as much again: no rotation for each
+    record.
+    """
     journal = Journal(tmp_path, 1, segment_bytes_max=4 * RECORD_BYTES)
     for number in range(100):
         record(journal, number.to_bytes(16, "big"), 1)
@@ -206,7 +208,8 @@ def test_a_journal_that_cannot_begin_says_so(tmp_path: Path) -> None:
 
 
 def test_after_close_nothing_is_written_anywhere(tmp_path: Path) -> None:
-    """A late record is refused, and does not go to the file that has got the old number; sync and close are harmless."""
+    """A late record is refused, and does not go to the file that has got the old number; sync and close are harmless.
+    """
     journal = Journal(tmp_path / "journal", 1)
     record(journal, ANNA, 1)
     journal.close()

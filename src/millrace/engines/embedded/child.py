@@ -19,13 +19,7 @@ from typing import Final
 import msgspec
 import xllamacpp
 
-from millrace.engines.embedded.settings import ChildSettings, EmbeddedSettings, Report
-
-HTTP_THREADS: Final = 128
-"""llama.cpp's server holds one thread for each connection, also while its request waits for a slot."""
-
-CONNECTIONS_MAX: Final = HTTP_THREADS - 16
-"""Connections for answers; the rest stays free to count tokens while all of them wait."""
+from millrace.engines.embedded.settings import HTTP_THREADS, ChildSettings, EmbeddedSettings, Report
 
 _VERBOSITY: Final = 2  # errors and warnings
 _LOG_LOOK_S: Final = 5.0
@@ -45,7 +39,7 @@ def main() -> None:
     try:
         servers, report = _serve(settings)
     except RuntimeError as error:
-        servers, report = [], Report(failure=_failure(settings.engine, _tail(log) or str(error)))
+        servers, report = [], Report(failure=_failure(settings.engine, first_error(log) or str(error)))
     os.write(report_to, msgspec.json.encode(report) + b"\n")
     os.close(report_to)
     if servers:
@@ -127,7 +121,7 @@ def _redirect_output(log: str | None) -> int:
     return descriptor
 
 
-def _tail(log: int) -> str:
+def first_error(log: int) -> str:
     """The first error among the last lines of the log, without its time and level."""
     size = os.fstat(log).st_size
     lines = os.pread(log, _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode("utf-8", "replace").splitlines()
@@ -148,8 +142,12 @@ def _watch(log: int, log_bytes_max: int) -> None:
         readable, _, _ = select.select([0], [], [], _LOG_LOOK_S)
         if readable and not os.read(0, 4096):
             os._exit(0)
-        if os.fstat(log).st_size > log_bytes_max:
-            os.ftruncate(log, 0)
+        bound_log(log, log_bytes_max)
+
+
+def bound_log(log: int, bytes_max: int) -> None:
+    if os.fstat(log).st_size > bytes_max:
+        os.ftruncate(log, 0)
 
 
 if __name__ == "__main__":

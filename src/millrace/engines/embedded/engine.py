@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from millrace.base.clock import Clock
 from millrace.base.errors import Reason, Refusal
+from millrace.engines.embedded.forced import ForcedCalls, forced_schema
 from millrace.engines.embedded.served import LlamaServer, TemplateCapabilities
-from millrace.engines.embedded.settings import EmbeddedSettings
+from millrace.engines.embedded.settings import CONNECTIONS_MAX, EmbeddedSettings
 from millrace.engines.life import Life
 from millrace.engines.protocol import Embeddings, EngineState, PromptSize, broke, makes_no_embeddings
 from millrace.engines.supervisor import Served, Supervisor
@@ -29,9 +30,6 @@ ALWAYS_HONOURED: Final = frozenset({
     "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
     "logit_bias", "seed", "stop", "logprobs", "top_logprobs", "n", "response_format",
 })  # fmt: skip
-
-HTTP_CONNECTIONS_MAX: Final = 112
-"""Fewer than the child has threads (child.HTTP_THREADS), so that counting and health never wait behind answers."""
 
 _SEEDS: Final = 2**32 - 1
 """llama.cpp's seeds have 32 bits, and the last one means 'any'."""
@@ -59,7 +57,7 @@ class EmbeddedEngine:
         known nothing is ruled out: an order is then refused as ENGINE_UNAVAILABLE, not by parameter."""
         if self.state is not EngineState.READY or self._server is None:
             return ALWAYS_HONOURED | {"tools", "parallel_tool_calls", "reasoning_effort"}
-        return ALWAYS_HONOURED | _honoured_by(self._server.template)
+        return ALWAYS_HONOURED | honoured_by(self._server.template)
 
     @property
     def embeds(self) -> bool:
@@ -117,11 +115,13 @@ class EmbeddedEngine:
             )
         call = render_call(order)
         meter = Meter(order, one_per_piece)
+        forced = None if forced_schema(order.prompt) is None else ForcedCalls(order)
         async with client.open(call.path, encode(call.body), order.request_id) as stream:
             while (frames := await stream.read()) is not None:
                 for frame in frames:
                     for chunk in metered(meter, frame, self.settings.model):
-                        yield chunk
+                        for released in (chunk,) if forced is None else forced.take(chunk):
+                            yield released
         if not meter.complete:
             raise broke(self.settings.model)
 
@@ -132,7 +132,7 @@ class EmbeddedEngine:
         return await embed_upstream(client, self.settings.model, texts, one_per_piece)
 
     async def _launch(self) -> Served:
-        self._server = await LlamaServer.launch(self.settings, HTTP_CONNECTIONS_MAX)
+        self._server = await LlamaServer.launch(self.settings, CONNECTIONS_MAX)
         return self._server
 
     def _ready(self) -> LlamaServer:
@@ -157,16 +157,16 @@ def render_call(order: Order) -> Call:
 
 
 def _chat_body(prompt: ChatPrompt) -> Json:
-    """llama.cpp takes no tool by name: forcing one is offering only that one, and requiring a call."""
-    name = prompt.tool_choice.name if prompt.tool_choice is not None else None
+    """A forced call is made by schema, so llama.cpp shows the tools to the model and need not look for calls itself."""
+    schema = forced_schema(prompt)
     body = render_prompt(prompt)
-    if name is not None:
-        body["tools"] = [tool for tool in body["tools"] if tool["function"]["name"] == name]
-        body["tool_choice"] = "required"
+    if schema is not None:
+        body["tool_choice"] = "none"
+        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": schema}}
     return body
 
 
-def _honoured_by(template: TemplateCapabilities) -> frozenset[str]:
+def honoured_by(template: TemplateCapabilities) -> frozenset[str]:
     tools = template.supports_tools and template.supports_tool_calls
     honoured = {
         "tools": tools,

@@ -1,8 +1,14 @@
 """An embedded engine as it is declared, and what passes between it and its child process."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
+
+HTTP_THREADS: Final = 128
+"""Of the child's HTTP server: llama.cpp holds one for each connection, also while its request waits for a slot."""
+
+CONNECTIONS_MAX: Final = HTTP_THREADS - 16
+"""Connections for answers; the other threads stay free to count prompts while all of them wait."""
 
 Pooling = Literal["mean", "last", "cls", "model"]
 

@@ -4,7 +4,9 @@ from msgspec import Struct
 
 
 class Check(Struct, frozen=True):
-    """`checked` is how many things were looked at; `detail` names the first that disagrees, and is empty when none does."""
+    """`checked` is how many things were looked at; `detail` names the first that disagrees, and is empty when none
+    does.
+    """
 
     name: str
     ok: bool

@@ -1,9 +1,10 @@
 """Every invariant of the books, recomputed from the rows.
 
-Run it inside `Database.read`: all checks then see one snapshot, also while a server writes. Memory stays bounded, whatever
-the number of rows: sums are taken by the database, which spills to disk, and usage is rated a page at a time.
+Run it inside `Database.read`: all checks then see one snapshot, also while a server writes. Memory stays bounded,
+whatever the number of rows: sums are taken by the database, which spills to disk, and usage is rated a page at a time.
 
-Not covered: what the rows cannot know, such as what a client got (the journal and the tests under tests/races say that).
+Not covered: what the rows cannot know, such as what a client got (the journal and the tests under tests/races say
+that).
 """
 
 from collections.abc import Callable

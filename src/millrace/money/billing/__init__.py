@@ -1,1 +1,3 @@
-"""hold → progress → settle (or void): the one place where a Charge becomes transfers. Recovery and the sweeper live here too."""
+"""hold → progress → settle (or void): the one place where a Charge becomes transfers. Recovery and the sweeper live
+here too.
+"""

@@ -1,10 +1,11 @@
 """The books as the gateway sees them: hold, extend, progress, settle; recovery on boot and the sweeper while running.
 
-Theory of operation. A request is *live* from before its hold is written until its settlement is on disk, and only its own
-stream settles it. Every open hold of this epoch that is not live is an orphan (its caller was cancelled between the hold and
-the answer), which the sweeper resolves; every open hold of an earlier epoch belonged to a server that is gone, which `open`
-resolves. Both bill what the journal says was surely handed over and waive the rest, so that nothing stays reserved for ever
-and nobody pays for what he did not get. Resolving is idempotent in the database: whoever comes second gets the first's row.
+Theory of operation. A request is *live* from before its hold is written until its settlement is on disk, and only its
+own stream settles it. Every open hold of this epoch that is not live is an orphan (its caller was cancelled between the
+hold and the answer), which the sweeper resolves; every open hold of an earlier epoch belonged to a server that is gone,
+which `open` resolves. Both bill what the journal says was surely handed over and waive the rest, so that nothing stays
+reserved for ever and nobody pays for what he did not get. Resolving is idempotent in the database: whoever comes second
+gets the first's row.
 """
 
 import asyncio
@@ -76,7 +77,8 @@ class Books:
     async def open(self) -> Recovery:
         """Begin a new epoch and resolve every hold that an earlier one left open. The caller holds the home's lock.
 
-        Killed or refused at any point, the next `open` goes on where this one was: journals go only after the last hold.
+        Killed or refused at any point, the next `open` goes on where this one was: journals go only after the last
+        hold.
         """
         epoch = await self._db.write(lambda tx: store.begin_epoch(tx, self._clock.now()))
         self.recovery = await self._recover(epoch)
@@ -141,7 +143,8 @@ class Books:
         self._journal.record(hold.raw_id, counts, confirmed, counted_by)
 
     async def settle(self, hold: Hold, outcome: Outcome) -> Usage:
-        """Bill what was released, once, whoever asks how often; the first outcome counts. Survives its caller's cancellation.
+        """Bill what was released, once, whoever asks how often; the first outcome counts. Survives its caller's
+        cancellation.
 
         Raises a Refusal with STORE_UNAVAILABLE when the disk refuses for longer; the sweeper then settles later.
         """

@@ -11,7 +11,8 @@ from millrace.money.metering.usage import Status
 
 
 class Payer(Struct, frozen=True, kw_only=True):
-    """Who is charged for a request. `budget` is what its key may spend in a UTC month, nano-units; None for no limit."""
+    """Who is charged for a request. `budget` is what its key may spend in a UTC month, nano-units; None for no limit.
+    """
 
     tenant_id: str
     project_id: str
@@ -56,7 +57,8 @@ class Leg(NamedTuple):
 
 
 def plan(sources: Sequence[Source], amount: int) -> tuple[list[Leg], int]:
-    """Spread an amount over the sources in their order. Returns the legs and what is missing (0: the hold can be made)."""
+    """Spread an amount over the sources in their order. Returns the legs and what is missing (0: the hold can be made).
+    """
     legs: list[Leg] = []
     missing = amount
     for source in sources:

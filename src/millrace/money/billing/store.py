@@ -45,7 +45,8 @@ def open_credit(tx: Tx, tenant_id: str, currency: str, credit_limit: int) -> Non
 def hold(
     tx: Tx, *, request_id: str, payer: Payer, price: PriceVersion, input_bound: int, output_bound: int, epoch: int, now: int
 ) -> OpenHold:
-    """Reserve the most that the request can cost. Refuses with INSUFFICIENT_CREDIT (and what is missing) or BUDGET_EXCEEDED.
+    """Reserve the most that the request can cost. Refuses with INSUFFICIENT_CREDIT (and what is missing) or
+    BUDGET_EXCEEDED.
 
     The same request with the same content is answered with the hold that it has; a request that is settled is refused.
     """
@@ -93,7 +94,9 @@ def extend(tx: Tx, request_id: str, payer: Payer, price: PriceVersion, output_bo
 
 
 def resolve(tx: Tx, request_id: str, outcome: Outcome, price: PriceVersion, now: int) -> Usage:
-    """Settle the hold at what was released, void it when that is nothing. A second call answers with the first one's row."""
+    """Settle the hold at what was released, void it when that is nothing. A second call answers with the first one's
+    row.
+    """
     row = tx.row(_SQL["take_hold"], request_id=request_id)
     if row is None:
         return _settled(tx, request_id)
@@ -175,7 +178,9 @@ def _earlier(tx: Tx, new: OpenHold) -> OpenHold:
 
 
 def _same_hold(tx: Tx, new: OpenHold) -> OpenHold | None:
-    """The hold that the request has already; it may have been extended since. Refuses when it was made for something else."""
+    """The hold that the request has already; it may have been extended since. Refuses when it was made for something
+    else.
+    """
     earlier = _hold_of(tx, new.request_id)
     if earlier is not None and _content(earlier) != _content(new):
         raise Refusal(Reason.IDEMPOTENCY_CONFLICT, f"request {new.request_id} has a hold with other content")

@@ -30,7 +30,9 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Balance(Struct, frozen=True, kw_only=True):
-    """What a tenant has, in nano-units: `balance` with what running requests hold, `available` without, plus the credit limit."""
+    """What a tenant has, in nano-units: `balance` with what running requests hold, `available` without, plus the credit
+    limit.
+    """
 
     currency: str
     balance: int

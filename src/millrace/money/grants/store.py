@@ -31,7 +31,8 @@ SOURCES_FIRST = 4
 """Grants looked at first: nearly every hold fits into the first one, and a tenant may have thousands."""
 
 EXPIRED_AT_ONCE = 1_000
-"""Grants expired in one transaction, so that a month's end does not stop the writer for long; the next sweep goes on."""
+"""Grants expired in one transaction, so that a month's end does not stop the writer for long; the next sweep goes on.
+"""
 
 _ALL = MAX_NANO
 
@@ -44,7 +45,9 @@ class Source(NamedTuple):
 
 
 def give(tx: Tx, grant: Grant) -> Grant:
-    """Make the grant and its transfer. The same id or idempotency key with the same content is answered with the first grant."""
+    """Make the grant and its transfer. The same id or idempotency key with the same content is answered with the first
+    grant.
+    """
     earlier = _earlier(tx, grant)
     if earlier is not None:
         return earlier

@@ -9,7 +9,9 @@ Kind = Literal["single", "pending", "post", "void"]
 
 
 class Account(Struct, frozen=True):
-    """A place where value is. Liabilities to tenants (grants) and income grow by credits, cash and receivables by debits."""
+    """A place where value is. Liabilities to tenants (grants) and income grow by credits, cash and receivables by
+    debits.
+    """
 
     id: str
     currency: str
@@ -30,7 +32,8 @@ class Account(Struct, frozen=True):
 class Entry(Struct, frozen=True, kw_only=True):
     """One transfer to make. `id` is the caller's: the same entry again is answered EXISTS and changes nothing.
 
-    A post or void names what it resolves by `pending_id`, and takes both accounts from there (`debit`, `credit` are '').
+    A post or void names what it resolves by `pending_id`, and takes both accounts from there (`debit`, `credit` are
+    '').
     """
 
     id: str

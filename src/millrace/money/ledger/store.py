@@ -43,7 +43,9 @@ def apply(tx: Tx, entries: Iterable[Entry]) -> list[Answer]:
 
 
 def make(tx: Tx, entry: Entry) -> None:
-    """`apply` for one transfer that cannot be refused any more; raises `Refused` (which undoes the caller's work) if it is."""
+    """`apply` for one transfer that cannot be refused any more; raises `Refused` (which undoes the caller's work) if it
+    is.
+    """
     answer = _apply(tx, entry)
     if answer not in (Answer.OK, Answer.EXISTS):
         raise Refused(entry, answer)

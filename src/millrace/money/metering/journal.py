@@ -1,16 +1,17 @@
 """The progress journal: before a chunk is released, what it brings the request to is written down.
 
-Theory of operation. Bytes cannot be sent to a client and recorded at once, so they are recorded first: whatever a client
-got is in the journal. A killed process loses no page cache, so a plain `pwrite` is enough against `kill -9`; a background
-`sync` bounds what a power cut can take. Each record carries two cumulative counts: `recorded`, what the chunk about to be
-released brings the request to, and `confirmed`, what had been handed to the kernel whole before it. After a crash the truth
-lies between the two: we bill `confirmed` and waive the rest, so nobody pays for a token that he did not get.
+Theory of operation. Bytes cannot be sent to a client and recorded at once, so they are recorded first: whatever a
+client got is in the journal. A killed process loses no page cache, so a plain `pwrite` is enough against `kill -9`; a
+background `sync` bounds what a power cut can take. Each record carries two cumulative counts: `recorded`, what the
+chunk about to be released brings the request to, and `confirmed`, what had been handed to the kernel whole before it.
+After a crash the truth lies between the two: we bill `confirmed` and waive the rest, so nobody pays for a token that he
+did not get.
 
-A segment is a header and records of one size, each with a checksum, so a torn or damaged record spoils no other; the header
-is for people, and its damage spoils nothing. When a segment is full, the last records of the live requests go to the next
-one, and only then is the old file deleted: the space is bounded by what is live, and a kill at any point leaves the last
-record of each live request in one file or in both. The latest file wins, so a record may also lower the counts: an engine
-that counts only at the end corrects what was estimated before.
+A segment is a header and records of one size, each with a checksum, so a torn or damaged record spoils no other; the
+header is for people, and its damage spoils nothing. When a segment is full, the last records of the live requests go to
+the next one, and only then is the old file deleted: the space is bounded by what is live, and a kill at any point
+leaves the last record of each live request in one file or in both. The latest file wins, so a record may also lower the
+counts: an engine that counts only at the end corrects what was estimated before.
 
 Not covered: a power cut takes what was written since the last `sync`; then less is billed, never more.
 """
@@ -38,7 +39,8 @@ RECORD_BYTES = _RECORD.size + _CRC.size
 assert RECORD_BYTES == _HEADER.size == 48, "records are aligned to the header's size"
 
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
-"""A segment holds 1.4 million chunks: rare enough that a rotation costs nothing, small enough to read back in seconds."""
+"""A segment holds 1.4 million chunks: rare enough that a rotation costs nothing, small enough to read back in seconds.
+"""
 
 READ_BYTES = RECORD_BYTES * 65_536
 """Read back in blocks of 3 MiB."""
@@ -163,7 +165,8 @@ class Journal:
             old_path.unlink()
 
     def _begin(self, path: Path, segment: int, carried: bytes) -> tuple[int, int]:
-        """A new segment with the carried records, on the disk as a whole; when the disk refuses, nothing of it is left."""
+        """A new segment with the carried records, on the disk as a whole; when the disk refuses, nothing of it is left.
+        """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _write(fd, _HEADER.pack(_MAGIC, self._epoch, segment) + carried, 0)
@@ -180,7 +183,9 @@ class Journal:
 
 
 def watermarks(folder: Path) -> dict[bytes, Watermark]:
-    """The last valid record of each request over all segments in the folder. Damaged records are passed over, and logged."""
+    """The last valid record of each request over all segments in the folder. Damaged records are passed over, and
+    logged.
+    """
     last: dict[bytes, bytes] = {}
     for path in segments(folder):
         damaged = _read(path, last)
@@ -195,7 +200,9 @@ def segments(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, last: dict[bytes, bytes]) -> int:
-    """Put the last record of each request into `last`; returns how many were damaged. A torn end is no damage: it is a kill's."""
+    """Put the last record of each request into `last`; returns how many were damaged. A torn end is no damage: it is a
+    kill's.
+    """
     damaged = 0
     with path.open("rb") as file:
         file.seek(_HEADER.size)
@@ -210,7 +217,9 @@ def _read(path: Path, last: dict[bytes, bytes]) -> int:
 
 
 def _is_whole(record: bytes) -> bool:
-    """A number that says who counted and is not known is a record of another version of this program, and as good as damaged."""
+    """A number that says who counted and is not known is a record of another version of this program, and as good as
+    damaged.
+    """
     body, crc = record[: _RECORD.size], record[_RECORD.size :]
     return _CRC.unpack(crc)[0] == zlib.crc32(body) and body[-4] < len(_COUNTED_BY)
 

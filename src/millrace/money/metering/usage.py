@@ -8,7 +8,8 @@ from millrace.generation.chunk import CountedBy, TokenCounts
 
 
 class Status(StrEnum):
-    """How a request ended: by itself or at a limit, because the client left or stopped it, or because something broke."""
+    """How a request ended: by itself or at a limit, because the client left or stopped it, or because something broke.
+    """
 
     COMPLETED = "completed"
     CANCELLED = "cancelled"
@@ -16,7 +17,9 @@ class Status(StrEnum):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Immutable from the moment it is written. `amount` is what billing froze beside it, in nano-units; no rule here reads it."""
+    """Immutable from the moment it is written. `amount` is what billing froze beside it, in nano-units; no rule here
+    reads it.
+    """
 
     request_id: str
     tenant_id: str
