@@ -37,14 +37,22 @@ class Callers:
         self._left = count
         self._over = asyncio.Event()
 
-    async def run(self, seconds: float, ramp_s: float = 0.0) -> None:
-        """Start all callers within `ramp_s`, keep them asking for `seconds` more, and let each finish its last answer."""
+    async def start(self, ramp_s: float = 0.0) -> None:
+        """Open all connections, evenly over that time; each begins to ask at once."""
         loop = asyncio.get_running_loop()
         for _ in range(self._count):
             await loop.create_connection(lambda: _Caller(self), "127.0.0.1", self._port)
             if ramp_s:
                 await asyncio.sleep(ramp_s / self._count)
-        await asyncio.sleep(seconds)
+
+    def forget(self) -> None:
+        """What came until now was the start and does not count."""
+        self.answers = self.chunks = 0
+        for times in (self.first, self.whole, self.worst_gaps):
+            times.clear()
+
+    async def stop(self) -> None:
+        """Let each caller finish its last answer."""
         self.stopping = True
         await self._over.wait()
 

@@ -68,8 +68,11 @@ def _own(system: System, model: str, *, stream: bool, callers: int, seconds: flo
     async def ask() -> Rate:
         group = Callers(system, model, callers, stream=stream)
         began = time.monotonic()
-        await group.run(seconds)
-        return Rate(group.answers / (time.monotonic() - began), group.failed)
+        await group.start()
+        await asyncio.sleep(seconds)
+        rate = group.answers / (time.monotonic() - began)
+        await group.stop()
+        return Rate(rate, group.failed)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(ask())

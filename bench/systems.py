@@ -116,8 +116,12 @@ def systems(names: Sequence[str], folder: Path, where: Cores, *, litellm_version
 
 
 def audit(home: Path) -> str:
-    """What `millrace audit` says of the books after all that."""
-    return _cli(home, "audit").strip()
+    """What `millrace audit` says of the books after all that, in a sentence."""
+    said = msgspec.json.decode(_cli(home, "audit", "--json"))
+    failed = [check["name"] for check in said["checks"] if not check["ok"]]
+    if failed:
+        return f"Books after the run: NOT in order: {', '.join(failed)}"
+    return f"Books after the run: in order by all {len(said['checks'])} checks of millrace audit"
 
 
 def home_of(folder: Path) -> Path:

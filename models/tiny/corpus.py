@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from models.tiny.conversation import Dialogue
 from models.tiny.dialogues import make_dialogue
+from models.tiny.drills import make_drill
 from models.tiny.shared import read_heard, read_services
 from tokenizers import Tokenizer
 
@@ -20,6 +21,8 @@ STRIDE = 32  # lengths are multiples of it: the processor's kernels are compiled
 WEIGHTS = {"system": 0.0, "user": 0.1, "assistant": 1.0}  # of the loss, by who speaks
 FIGURE = 2.0  # times the weight, for a token of the assistant with a digit: it has to be copied exactly
 SERVICE_SHARE = 0.02  # of the dialogues, when the shared folder is there
+DRILL_STEPS = 1050  # steps of the run in which drills are many
+DRILLS_FIRST, DRILLS_LATER = 0.6, 0.05  # of the dialogues
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
 
 
@@ -48,7 +51,8 @@ class Corpus:
         weights: list[float] = []
         lengths: list[int] = []
         while len(tokens) < size:
-            more, weight = self.encode(self._dialogue(rng))
+            drill = rng.random() < (DRILLS_FIRST if number < DRILL_STEPS else DRILLS_LATER)
+            more, weight = self.encode(make_drill(rng) if drill else self._dialogue(rng))
             padding = -len(more) % STRIDE
             room = min(LONGEST, size - len(tokens))
             tokens += (more + self.newline * padding)[:room]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from models.tiny.conversation import Talk, Topic, Turn, replied
-from models.tiny.goods import CITIES, COLOURS, CUSTOMERS, TRADES
+from models.tiny import drills
+from models.tiny.conversation import Talk, Topic, replied
+from models.tiny.goods import CUSTOMERS
 from models.tiny.phrases import pairs, read_phrases
 from models.tiny.spin import capital, join_words, pick
-from models.tiny.worlds import invented_name, order_number
 
 SMALL = read_phrases("smalltalk")
 OUT_OF_SCOPE = read_phrases("out_of_scope")
@@ -70,21 +70,8 @@ def recite(talk: Talk) -> None:
     return talk.exchange(question, ", ".join(str(number) for number in range(1, last + 1)) + ".")
 
 
-def echo(talk: Talk) -> None:
-    """Repeats what the customer dictates, to the letter. It teaches copying, on which all answers about a shop rest."""
-    rng = talk.rng
-    items = (
-        invented_name,
-        order_number,
-        lambda rng: rng.choice(CUSTOMERS),
-        lambda rng: rng.choice(CITIES),
-        lambda rng: rng.choice(COLOURS),
-        lambda rng: rng.choice(rng.choice(TRADES).nouns).rstrip("*"),
-        lambda rng: str(rng.randint(2, 9999)),
-    )
-    said = ", ".join(rng.choice(items)(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))) + "."
-    asked = pick(rng, ("[Repeat|Say|Please repeat|Please say|say|repeat][ after me|]: ", "Repeat[ after me|] ", "Say "))
-    talk.turns += [Turn("user", f"{asked} {said}"), Turn("assistant", said)]
+def repeat_after(talk: Talk) -> None:
+    talk.turns += drills.echo(talk.rng)
 
 
 def named(talk: Talk) -> None:
@@ -140,5 +127,5 @@ def close(talk: Talk) -> None:
 
 
 TALK_TOPICS: tuple[tuple[float, Topic], ...] = (
-    (3.5, echo), (0.5, greet), (1.2, who), (1.2, about_self), (1.5, chat), (0.3, named),
+    (0.6, repeat_after), (0.5, greet), (1.2, who), (1.2, about_self), (1.5, chat), (0.3, named),
 )  # fmt: skip

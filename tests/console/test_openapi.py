@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
+from msgspec import UnsetType, inspect
 
 from millrace.base.clock import FakeClock
 from millrace.base.errors import Reason, Refusal
-from millrace.console.forms import REFERENCE, REFUSED, PriceForm, schemas
+from millrace.console.forms import MAY_BE_MISSING, REFERENCE, REFUSED, TYPES, PriceForm, public_name, schemas
 from millrace.console.openapi import document
 from millrace.console.operations import MEANINGS, OPERATIONS
 from millrace.console.parameters import FIELDS
@@ -132,3 +133,26 @@ def test_a_price_has_its_form() -> None:
     )  # fmt: skip
     form = price_form(price)
     assert msgspec.to_builtins(msgspec.convert(form, PriceForm)) == form
+
+
+def structs(kind: inspect.Type) -> Iterator[type]:
+    """Every struct that a type can contain."""
+    if isinstance(kind, inspect.StructType):
+        yield kind.cls
+        for field in kind.fields:
+            yield from structs(field.type)
+    elif isinstance(kind, inspect.UnionType):
+        for alternative in kind.types:
+            yield from structs(alternative)
+    elif isinstance(kind, inspect.ListType):
+        yield from structs(kind.item_type)
+
+
+def test_what_an_answer_may_leave_out() -> None:
+    """The fields that the forms call optional are those that the wire can leave unset."""
+    unset = set()
+    for cls in {cls for kind in TYPES for cls in structs(inspect.type_info(kind))}:
+        for field, hint in get_type_hints(cls).items():
+            if UnsetType in get_args(hint):
+                unset.add((public_name(cls.__name__), field))
+    assert unset == MAY_BE_MISSING

@@ -57,7 +57,7 @@ def test_how_to_call_it(site: Site) -> None:
     seen = plain(site.get("/", host="models.example:8443").text)
     assert "curl http://models.example:8443/v1/chat/completions" in seen
     assert '{"model": "qwen3-max", "messages"' in seen
-    assert 'OpenAI(base_url="http://models.example:8443/v1", api_key=os.environ["MILLRACE_API_KEY"])' in seen
+    assert 'OpenAI(base_url="http://models.example:8443/v1", api_key=os.environ["MILLRACE_KEY"])' in seen
 
 
 @pytest.mark.parametrize("host", ['"><script>alert(1)</script>', "x' onload='y", "a/../b", "evil example"])

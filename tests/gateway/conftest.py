@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from millrace.gateway.inference import Inference
 from millrace.gateway.limiter import Limiter
 from millrace.gateway.metrics import Metrics
 from millrace.gateway.reads import Reads
+from millrace.gateway.rolling import STEP_TOKENS
 from millrace.money.billing.books import Books
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Balance, Funding
@@ -81,7 +82,7 @@ class Answer:
 class World:
     """A gateway and the people around it: the owner of tenant 'mill', a stranger of tenant 'other'."""
 
-    def __init__(self, db: Database, folder: Path, limits: Limits, script: FakeScript) -> None:
+    def __init__(self, db: Database, folder: Path, limits: Limits, script: FakeScript, hold_step: int) -> None:
         self.db = db
         self.clock = FakeClock()
         self.ids = Ids(self.clock)
@@ -95,7 +96,8 @@ class World:
         prices = PriceBook(db, self.clock)
         catalogue = Catalogue([model, spare])
         self.inference = Inference(
-            Admission(catalogue, engines, prices), self.books, Limiter(limits, self.clock), limits, self.clock, self.metrics
+            Admission(catalogue, engines, prices), self.books, Limiter(limits, self.clock), limits, self.clock, self.metrics,
+            hold_step,
         )
         self.gateway = Gateway(
             directory=Directory(db, self.clock),
@@ -208,14 +210,20 @@ Play = Callable[[World], Coroutine[Any, Any, None]]
 def play(tmp_path: Path) -> Callable[..., None]:
     """Run a scene in a world of its own: `play(scene, limits=…, script=…)`."""
 
-    def run(scene: Play, *, limits: Limits = Limits(), script: FakeScript = FakeScript(tokens=8)) -> None:  # noqa: B008 - frozen
-        asyncio.run(_play(scene, tmp_path, limits, script))
+    def run(
+        scene: Play,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        script: FakeScript = FakeScript(tokens=8),  # noqa: B008 - frozen
+        hold_step: int = STEP_TOKENS,
+    ) -> None:
+        asyncio.run(_play(scene, _world(tmp_path, limits, script, hold_step)))
 
     return run
 
 
-async def _play(scene: Play, folder: Path, limits: Limits, script: FakeScript) -> None:
-    async with _world(folder, limits, script) as world:
+async def _play(scene: Play, making: AbstractAsyncContextManager[World]) -> None:
+    async with making as world:
         await scene(world)
         assert not world.inference.running
         await world.books.sweep()
@@ -223,11 +231,11 @@ async def _play(scene: Play, folder: Path, limits: Limits, script: FakeScript) -
 
 
 @asynccontextmanager
-async def _world(folder: Path, limits: Limits, script: FakeScript) -> AsyncIterator[World]:
+async def _world(folder: Path, limits: Limits, script: FakeScript, hold_step: int) -> AsyncIterator[World]:
     db = Database(folder / "millrace.db")
     try:
         db.migrate(schema.migrations())
-        async with World(db, folder, limits, script) as world:
+        async with World(db, folder, limits, script, hold_step) as world:
             yield world
     finally:
         db.close()

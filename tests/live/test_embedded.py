@@ -138,7 +138,7 @@ def test_penalties_change_the_answer(mill: Mill) -> None:
     endless: dict[str, Any] = {"temperature": 0, "max_tokens": 200, "logit_bias": {"2": -100}}
     plain = text_of(mill.answer(order(**endless)))
     for penalty in ("repetition_penalty", "presence_penalty", "frequency_penalty"):
-        assert text_of(mill.answer(order(**endless, **{penalty: 2.0}))) != plain, penalty
+        assert text_of(mill.answer(order(**(endless | {penalty: 2.0})))) != plain, penalty
 
 
 def test_json_fits_its_schema(mill: Mill) -> None:

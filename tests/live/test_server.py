@@ -63,7 +63,8 @@ def test_the_body_of_a_request_is_bounded_in_bytes_and_time(server: Cloud) -> No
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.key}\r\n".encode()
     assert exchange(server, head + b"Content-Length: 99999\r\n\r\n").startswith(b"HTTP/1.1 413 ")
     assert exchange(server, head + b"Content-Length: 100\r\n\r\n{").startswith(b"HTTP/1.1 408 ")
-    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"x" * 4096 + b"\r\n" + b"10\r\n" + b"x" * 16 + b"\r\n"
+    chunks = b"1000\r\n" + b"x" * 4096 + b"\r\n10\r\n" + b"x" * 16 + b"\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
     assert exchange(server, chunked).startswith(b"HTTP/1.1 413 ")
 
 

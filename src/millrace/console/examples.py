@@ -4,13 +4,13 @@ import json
 import shlex
 from typing import Final
 
-KEY: Final = "$MILLRACE_API_KEY"
+KEY: Final = "$MILLRACE_KEY"
 
 PYTHON: Final = """\
 import os
 from openai import OpenAI
 
-client = OpenAI(base_url={base}, api_key=os.environ["MILLRACE_API_KEY"])
+client = OpenAI(base_url={base}, api_key=os.environ["MILLRACE_KEY"])
 
 for chunk in client.chat.completions.create(
     model={model},

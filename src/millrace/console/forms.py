@@ -140,6 +140,13 @@ _NARROWER: Final[dict[tuple[str, str], Schema]] = {
 """Where the wire's types take more than its rules let through, so that the refusal can name what is wrong."""
 
 
+MAY_BE_MISSING: Final = {
+    ("AnswerMessage", "reasoning_content"), ("AnswerMessage", "tool_calls"), ("Error", "limit"),
+    ("UsageRow", "model"), ("UsageRow", "day"), ("UsageRow", "key"),
+}  # fmt: skip
+"""Fields that an answer leaves out; all others are always written, defaults included."""
+
+
 def schemas() -> dict[str, Schema]:
     """The components, in the order in which the reference shows them."""
     _, found = msgspec.json.schema_components(TYPES, ref_template=f"{REFERENCE}{{name}}")
@@ -153,6 +160,8 @@ def schemas() -> dict[str, Schema]:
         components[form]["properties"][name] = schema
     for name, schema in components.items():
         schema["title"] = name
+        if "properties" in schema and "additionalProperties" not in schema:
+            schema["required"] = [field for field in schema["properties"] if (name, field) not in MAY_BE_MISSING]
     return components
 
 

@@ -26,13 +26,14 @@ SSE: Headers = [
 
 
 class Exchange:
-    """For one task. `started` says whether the status line has been sent: from then on a refusal cannot change it."""
+    """For one task. Once `started` a refusal cannot change the status any more; once `ended` nothing is sent any more."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.request_id = request_id
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.started = False
+        self.ended = False
         self.connection: Connection = scope["extensions"][EXTENSION]
         self._scope = scope
         self._receive = receive
@@ -74,8 +75,9 @@ class Exchange:
 
     async def write(self, data: bytes, *, more: bool = True) -> bool:
         """Send a piece; True when the kernel has all of it, False when the client was or is gone."""
-        if not self.connection.open:
+        if self.ended or not self.connection.open:
             return False
+        self.ended = not more
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
         return await self.connection.flushed()
 

@@ -18,6 +18,7 @@ from millrace.gateway.exchange import SSE, Exchange
 from millrace.gateway.interrupt import Cause, Interrupted
 from millrace.gateway.limiter import Limiter
 from millrace.gateway.metrics import Metrics
+from millrace.gateway.rolling import STEP_TOKENS, Rolling
 from millrace.gateway.run import Run
 from millrace.generation.chunk import CountedBy, TokenCounts
 from millrace.generation.prompt import TextPrompt
@@ -67,7 +68,14 @@ class Inference:
     """Runs the inference requests of one gateway. `running` are those between hold and settlement."""
 
     def __init__(
-        self, admission: Admission, books: Books, limiter: Limiter, limits: Limits, clock: Clock, metrics: Metrics
+        self,
+        admission: Admission,
+        books: Books,
+        limiter: Limiter,
+        limits: Limits,
+        clock: Clock,
+        metrics: Metrics,
+        hold_step: int = STEP_TOKENS,
     ) -> None:
         self.running: dict[str, Run] = {}
         self.draining = False
@@ -77,6 +85,7 @@ class Inference:
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
+        self._hold_step = hold_step
 
     async def chat(self, exchange: Exchange, caller: Caller) -> None:
         asked = parse_chat(await exchange.body(self._limits))
@@ -139,7 +148,7 @@ class Inference:
         if not asked.stream:
 
             async def whole(run: Run) -> Outcome:
-                collected, counts, counted_by = await _collect(admitted)
+                collected, counts, counted_by = await _collect(run, admitted)
                 usage = _settled(counts, job)
                 body = form.render(exchange.request_id, asked.model, created, collected.choices(), usage)
                 return await _deliver_whole(run, body, counts, counted_by)
@@ -172,11 +181,13 @@ class Inference:
         permit = self._limiter.admit(caller.key, job.input_bound + job.output_bound)
         used = 0
         try:
-            hold = await self._books.hold(exchange.request_id, job.payer, job.price, job.input_bound, job.output_bound)
-            run = Run(exchange, self._books, hold)
+            first = min(job.output_bound, self._hold_step)
+            hold = await self._books.hold(exchange.request_id, job.payer, job.price, job.input_bound, first)
+            run = Run(exchange, self._books, hold, Rolling(self._books, hold, job.output_bound, self._hold_step))
             self.running[exchange.request_id] = run
             try:
                 outcome, refusal = await self._work(run, work)
+                await run.rolling.close()
                 usage = await self._books.settle(hold, outcome)
             finally:
                 del self.running[exchange.request_id]
@@ -236,11 +247,12 @@ def _settled(counts: TokenCounts, job: Job) -> TokenCounts:
     return clip(counts, job.input_bound, job.output_bound)[0]
 
 
-async def _collect(admitted: Admitted) -> tuple[Collected, TokenCounts, CountedBy]:
+async def _collect(run: Run, admitted: Admitted) -> tuple[Collected, TokenCounts, CountedBy]:
     collected = Collected(admitted.order.choices)
     counts, counted_by = TokenCounts(), CountedBy.ENGINE
     async with aclosing(admitted.offer.engine.generate(admitted.order)) as chunks:
         async for chunk in chunks:
+            await run.rolling.cover(chunk.counts.output)
             collected.add(chunk)
             counts, counted_by = chunk.counts, chunk.counted_by
     return collected, counts, counted_by

@@ -4,6 +4,7 @@ import asyncio
 
 from millrace.gateway.exchange import Exchange
 from millrace.gateway.interrupt import Cause, Interrupt
+from millrace.gateway.rolling import Rolling
 from millrace.generation.chunk import NO_TOKENS, Chunk, CountedBy, TokenCounts
 from millrace.money.billing.books import Books, Hold
 from millrace.money.billing.hold import Outcome
@@ -13,9 +14,10 @@ from millrace.money.metering.usage import Status
 class Run:
     """Between hold and settlement. Counts only ever describe what the client was sent, in the order it was sent."""
 
-    def __init__(self, exchange: Exchange, books: Books, hold: Hold) -> None:
+    def __init__(self, exchange: Exchange, books: Books, hold: Hold, rolling: Rolling) -> None:
         self.exchange = exchange
         self.hold = hold
+        self.rolling = rolling
         self.interrupt = Interrupt()
         self.settled = asyncio.Event()
         self._books = books
@@ -25,6 +27,7 @@ class Run:
 
     async def release(self, frame: bytes, chunk: Chunk) -> bool:
         """Write down what the frame brings the request to, send it, and note that it left. False: the client is gone."""
+        await self.rolling.cover(chunk.counts.output)
         self.record(chunk.counts, chunk.counted_by)
         if not await self.exchange.write(frame):
             return False

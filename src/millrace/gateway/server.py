@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import resource
 import signal
 import socket
 from collections.abc import Generator
@@ -20,6 +22,14 @@ BACKLOG: Final = 2048
 
 CLOSE_S: Final = 5
 """After every request is settled: how long clients may take to read what was sent and close."""
+
+FILES_PER_CONNECTION: Final = 2
+"""The client's and the engine's."""
+
+FILES_BESIDE: Final = 256
+"""Database, journal, logs, children, and what libraries hold open."""
+
+_log = logging.getLogger("millrace.gateway")
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,6 +52,20 @@ def listen(host: str, port: int) -> socket.socket:
             f"port {port} of {host} cannot be used: {error.strerror}; stop what uses it or choose another with --port",
         ) from error
     return listener
+
+
+def allow_open_files(limits: Limits) -> None:
+    """Raise the process's soft limit of open files to what its connections need; many systems start at 1,024."""
+    needed = FILES_PER_CONNECTION * limits.connections_max + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < needed:
+        _log.warning(
+            "the system allows this process %d open files, and limits.connections_max = %d may need %d: raise 'ulimit -n'",
+            most, limits.connections_max, needed,
+        )  # fmt: skip
 
 
 class _Server(uvicorn.Server):
@@ -68,6 +92,7 @@ async def serve(app: App, listener: socket.socket, inference: Inference, limits:
             timeout_graceful_shutdown=CLOSE_S,
         )
     )
+    allow_open_files(limits)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

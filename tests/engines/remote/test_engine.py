@@ -165,7 +165,7 @@ def test_closing_the_iterator_stops_the_upstream_at_once() -> None:
 
 
 def test_connections_are_kept_and_bounded() -> None:
-    """Forty orders, four connections."""
+    """Forty orders, four connections, and the one of the probe."""
 
     async def scene(engine: RemoteEngine, upstream: FakeUpstream) -> None:
         peak = 0
@@ -176,9 +176,25 @@ def test_connections_are_kept_and_bounded() -> None:
             peak = max(peak, len(upstream.connections))
 
         await asyncio.gather(*map(one, range(40)))
-        assert (upstream.stats.requests, peak) == (40, 4)
+        assert (upstream.stats.requests, peak) == (40, 5)
 
     play(Behaviour(), scene, connections_max=4)
+
+
+def test_a_full_house_is_not_a_dead_one() -> None:
+    """With every connection in use the probe still gets through."""
+
+    async def scene(engine: RemoteEngine, upstream: FakeUpstream) -> None:
+        waiting = asyncio.create_task(run(engine, order()))
+        while not upstream.stats.live:
+            await asyncio.sleep(0.001)
+        assert engine._watch is not None
+        assert await engine._watch._probe() is None
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+    silent = Behaviour(script=FakeScript(first_token_delay_s=30))
+    play(silent, scene, connections_max=1, timeouts=Timeouts(small_s=0.5))
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -186,7 +186,7 @@ class Machine(RuleBasedStateMachine):
             assert found.held == sum(pot.held for pot in pots)
             assert found.available == sum(pot.left for pot in pots if pot.expires_at > now)
             month = month_of(now).name
-            held = sum(hold.amount for hold in self.running.values() if hold.budget and (hold.owner, hold.month) == (owner, month))
+            held = self._held(owner, month)
             spent = self.spent.get(f"{owner} {month}", 0)
             assert self.house.budget_of(f"key_{owner}_small", month) == (spent, held)
             assert spent + held <= BUDGET
@@ -195,10 +195,12 @@ class Machine(RuleBasedStateMachine):
         now = self.house.clock.now()
         if sum(pot.left for pot in self._pots(hold.owner, now)) < amount:
             return Reason.INSUFFICIENT_CREDIT
-        used = self.spent.get(f"{hold.owner} {hold.month}", 0) + sum(
-            other.amount for other in self.running.values() if other.budget and (other.owner, other.month) == (hold.owner, hold.month)
-        )
+        used = self.spent.get(f"{hold.owner} {hold.month}", 0) + self._held(hold.owner, hold.month)
         return Reason.BUDGET_EXCEEDED if hold.budget and used + amount > BUDGET else None
+
+    def _held(self, owner: str, month: str) -> int:
+        """By running requests of the key that has a budget."""
+        return sum(one.amount for one in self.running.values() if one.budget and (one.owner, one.month) == (owner, month))
 
     def _pots(self, owner: str, now: int) -> list[Pot]:
         return sorted((p for p in self.pots if p.owner == owner and p.expires_at > now and p.left), key=lambda p: p.order)

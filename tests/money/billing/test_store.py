@@ -299,8 +299,11 @@ def test_a_credit_limit_has_a_limit(house: House) -> None:
     [
         "UPDATE usage SET amount = 0", "UPDATE usage SET epoch = 0", "UPDATE usage SET status = 'failed'",
         "UPDATE usage SET key_id = 'key_mole'", "UPDATE usage SET started_at = 0", "DELETE FROM usage",
-        "INSERT INTO usage SELECT NULL, request_id, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input,"
-        " output, reasoning, waived, price_id, tier, amount, currency, epoch, started_at, finished_at, NULL FROM usage",
+        (
+            "INSERT INTO usage SELECT NULL, request_id, tenant_id, project_id, key_id, model, status, counted_by, input,"
+            " cached_input, output, reasoning, waived, price_id, tier, amount, currency, epoch, started_at, finished_at, NULL"
+            " FROM usage"
+        ),
     ],
 )  # fmt: skip
 def test_a_usage_row_is_written_once(house: House, statement: str) -> None:

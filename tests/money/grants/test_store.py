@@ -65,7 +65,7 @@ def test_the_same_key_with_other_content_is_refused(house: House) -> None:
     assert refused.value.reason is Reason.IDEMPOTENCY_CONFLICT
     for change in ({"funding": Funding.OPERATOR}, {"expires_in_s": 5}):
         with pytest.raises(Refusal):
-            house.give("acme", "10", key="k1", **change)  # type: ignore[arg-type]
+            house.give("acme", "10", key="k1", **change)
     house.give("mole", "11", key="k1")
     assert (house.balance("acme").balance, house.balance("mole").balance) == (10 * NANO, 11 * NANO)
 

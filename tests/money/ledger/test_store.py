@@ -5,8 +5,6 @@ A row is `id kind what amount answer`; `what` is 'debit>credit', or the id that 
 come the accounts as they then stand: `account = debits_pending debits_posted credits_pending credits_posted`.
 """
 
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +48,8 @@ class Ledger:
     def check(self) -> None:
         """Debits equal credits, and the accounts are what the transfers come to, whatever was refused on the way."""
         assert all(total.balanced for total in totals(ledger.accounts(self.tx)))
-        found = [line for line in self.house.disagreements() if line.startswith(("debits", "accounts", "transfers", "a hold is"))]
+        ours = ("debits", "accounts", "transfers", "a hold is")
+        found = [line for line in self.house.disagreements() if line.startswith(ours)]
         assert found == []
 
 
@@ -196,12 +195,14 @@ def test_an_account_never_overflows(books: Ledger) -> None:
         t5     single  slate>income  1 overflows_account
         purse  = 0 {MAX_NANO} 0 {MAX_NANO}
         slate  = 0 0 0 0
-        """) assert ledger.apply(books.tx, [Entry(id="t9", kind="single", amount=MAX_NANO + 1, at=0, debit="cash",
-        credit="slate")]) == [ Answer.OVERFLOWS_ACCOUNT ]
-
-        def test_a_rich_account_with_an_overdraft_may_spend_all(books: Ledger) -> None:
-    """Credits and overdraft together may be more than 64 bits without the sum being got wrong.
         """
+    )
+    too_much = Entry(id="t9", kind="single", amount=MAX_NANO + 1, at=0, debit="cash", credit="slate")
+    assert ledger.apply(books.tx, [too_much]) == [Answer.OVERFLOWS_ACCOUNT]
+
+
+def test_a_rich_account_with_an_overdraft_may_spend_all(books: Ledger) -> None:
+    """Credits and overdraft together may be more than 64 bits without the sum being got wrong."""
     ledger.open_account(books.tx, "rich", "CNY", overdraft=2**62)
     books.play(
         f"""-
@@ -261,8 +262,10 @@ def test_a_negative_amount_is_a_bug(books: Ledger) -> None:
         "UPDATE account SET credits_posted = -1 WHERE id = 'slate'",
         "UPDATE account SET credits_posted = 1.5 WHERE id = 'slate'",
         "UPDATE account SET credits_posted = credits_posted + 9223372036854775807 WHERE id = 'purse'",
-        "INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at)"
-        " SELECT 'again', kind, debit_account, credit_account, amount, pending_id, at FROM transfer WHERE pending_id = 'p1'",
+        (
+            "INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at)"
+            " SELECT 'again', kind, debit_account, credit_account, amount, pending_id, at FROM transfer WHERE pending_id = 'p1'"
+        ),
     ],
 )
 def test_the_tables_refuse_too(books: Ledger, statement: str) -> None:
@@ -278,7 +281,9 @@ moves = st.builds(
     lambda id_, kind, debit, credit, amount: Entry(id=id_, kind=kind, debit=debit, credit=credit, amount=amount, at=0),
     ids, st.sampled_from([KINDS["single"], KINDS["pending"]]), names, names, st.integers(0, 60),
 )  # fmt: skip
-posts = st.builds(lambda id_, what, amount: Entry(id=id_, kind="post", pending_id=what, amount=amount, at=0), ids, ids, st.integers(0, 60))
+posts = st.builds(
+    lambda id_, what, amount: Entry(id=id_, kind="post", pending_id=what, amount=amount, at=0), ids, ids, st.integers(0, 60)
+)
 voids = st.builds(lambda id_, what: Entry(id=id_, kind="void", pending_id=what, amount=0, at=0), ids, ids)
 
 
@@ -304,5 +309,3 @@ def _agree_with_oracle(books: Ledger, entry: Entry, answer: Answer, before: list
     assert (answer is Answer.EXCEEDS_CREDIT) <= short
     assert not (answer is Answer.OK and short), books
 
-
-Work = Callable[[Tx], None]

@@ -170,14 +170,14 @@ def test_a_rotation_that_the_disk_refuses_changes_nothing(tmp_path: Path) -> Non
     journal = Journal(tmp_path, 1, segment_bytes_max=6 * RECORD_BYTES)
     for output in range(1, 6):
         record(journal, ANNA, output)
-    open_files = len(os.listdir("/proc/self/fd"))
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
     with room_for(RECORD_BYTES + 7):
         for _ in range(3):
             with pytest.raises(Refusal) as refused:
                 record(journal, ANNA, 6)
             assert refused.value.reason is Reason.STORE_UNAVAILABLE
     assert len(segments(tmp_path)) == 1
-    assert len(os.listdir("/proc/self/fd")) == open_files
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
     assert watermarks(tmp_path) == {ANNA: said(5)} == {ANNA: journal.watermark(ANNA)}
     record(journal, ANNA, 7)
     assert watermarks(tmp_path) == {ANNA: said(7)}

@@ -31,7 +31,8 @@ def test_a_row_is_read_back_as_it_was_written(used: House) -> None:
     assert (row.tenant_id, row.project_id, row.key_id, row.model) == ("ten_acme", "proj_acme", "key_acme_small", "tiny")
     assert (row.tokens, row.waived, row.amount, row.currency) == (TokenCounts(20, 0, 2, 0), 2, 24_000_000, "CNY")
     assert (row.status, row.counted_by, row.price_id, row.tier) == ("completed", "engine", "tiny/CNY/v1", 0)
-    assert (row.epoch, row.started_at, row.finished_at, row.invoice_id) == (1, NOVEMBER_23 + DAY // 2, NOVEMBER_23 + DAY // 2, None)
+    noon = NOVEMBER_23 + DAY // 2
+    assert (row.epoch, row.started_at, row.finished_at, row.invoice_id) == (1, noon, noon, None)
     assert metering.by_request(used.tx, request(9)) is None
 
 

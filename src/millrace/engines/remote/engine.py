@@ -43,6 +43,7 @@ class RemoteEngine:
         self._life = Life(settings.model)
         self._supervisor = Supervisor(self._life, clock, self._launch)
         self._client: Client | None = None
+        self._prober: Client | None = None
         self._watch: Watch | None = None
         self._usage_level = 0
 
@@ -71,13 +72,16 @@ class RemoteEngine:
             model=settings.model, url=settings.url.rstrip("/"), api_key=settings.api_key, timeouts=settings.timeouts
         )
         self._client = Client(upstream, connections_max=settings.connections_max, on_unreachable=self._doubt)
+        self._prober = Client(upstream, connections_max=1)  # of its own: a full house is not a dead one
         self._supervisor.start()
 
     async def close(self) -> None:
         await self._supervisor.close()
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        clients = (self._client, self._prober)
+        self._client = self._prober = None
+        for client in clients:
+            if client is not None:
+                await client.close()
 
     async def measure(self, prompt: Prompt) -> PromptSize:
         """An upper bound without the tokenizer: no token is shorter than a byte."""
@@ -109,8 +113,8 @@ class RemoteEngine:
 
     async def _launch(self) -> Served:
         """Also runs again after each failure; the client and its pool stay."""
-        assert self._client is not None
-        self._watch = Watch(self._client, self._clock, self.settings.probe_path, self.settings.probe_every_s)
+        assert self._prober is not None
+        self._watch = Watch(self._prober, self._clock, self.settings.probe_path, self.settings.probe_every_s)
         return self._watch
 
     def _ready(self) -> Client:

@@ -39,9 +39,9 @@ def _balance(tx: Tx) -> list[Check]:
     totals = _totals(tx)
     disagreement = next(
         (
-            f"{currency}: debits and credits are {debits} and {credits} posted, {pending} and {pending_credits} pending"
-            for currency, (debits, credits, pending, pending_credits) in totals.items()
-            if debits != credits or pending != pending_credits
+            f"{currency}: debits and credits are {debits} and {credited} posted, {pending} and {pending_credits} pending"
+            for currency, (debits, credited, pending, pending_credits) in totals.items()
+            if debits != credited or pending != pending_credits
         ),
         None,
     )
@@ -91,26 +91,33 @@ def _usage(tx: Tx) -> list[Check]:
 
 
 def _rated(tx: Tx) -> Check:
-    name = "usage was charged at its price"
     prices: dict[str, PriceVersion] = {}
-    checked = 0
-    after = 0
-    while rows := tx.rows(_SQL["rated"], after=after, limit=PAGE_ROWS):
-        for seq, request_id, input_, cached, output, reasoning, price_id, tier, amount, currency, model in rows:
-            after = seq
-            checked += 1
-            try:
-                price = prices[price_id] if price_id in prices else prices.setdefault(price_id, price_by_id(tx, price_id))
-            except Refusal as refusal:
-                return check(name, checked, f"request {request_id}: {refusal.sentence}")
-            charge = rate(TokenCounts(input_, cached, output, reasoning), price)
-            if (charge.amount, charge.tier, price.currency, price.model) != (amount, tier, currency, model):
-                return check(
-                    name, checked,
-                    f"request {request_id} was charged {amount} {currency} for {model} in tier {tier}; by {price_id} it comes to "
-                    f"{charge.amount} {price.currency} for {price.model} in tier {charge.tier}",
-                )
-    return check(name, checked, None)
+    checked = after = 0
+    disagreement = None
+    while disagreement is None and (rows := tx.rows(_SQL["rated"], after=after, limit=PAGE_ROWS)):
+        after = rows[-1][0]
+        checked += len(rows)
+        disagreement = next((found for row in rows if (found := _wrongly_rated(tx, prices, *row[1:]))), None)
+    return check("usage was charged at its price", checked, disagreement)
+
+
+def _wrongly_rated(
+    tx: Tx, prices: dict[str, PriceVersion], request_id: str, input_: int, cached_input: int, output: int, reasoning: int,
+    price_id: str, tier: int, amount: int, currency: str, model: str,
+) -> str | None:  # fmt: skip
+    if price_id not in prices:
+        try:
+            prices[price_id] = price_by_id(tx, price_id)
+        except Refusal as refusal:
+            return f"request {request_id}: {refusal.sentence}"
+    price = prices[price_id]
+    charge = rate(TokenCounts(input_, cached_input, output, reasoning), price)
+    if (charge.amount, charge.tier, price.currency, price.model) == (amount, tier, currency, model):
+        return None
+    return (
+        f"request {request_id} was charged {amount} {currency} for {model} in tier {tier}; by {price_id} it comes to "
+        f"{charge.amount} {price.currency} for {price.model} in tier {charge.tier}"
+    )
 
 
 def _grants(tx: Tx) -> list[Check]:

@@ -118,7 +118,7 @@ class Books:
                 lambda tx: store.hold(
                     tx, request_id=request_id, payer=payer, price=price, input_bound=input_bound, output_bound=output_bound,
                     epoch=self.epoch, now=self._clock.now(),
-                )  # fmt: skip
+                )
             )
         except BaseException:  # cancelled: the hold may be made all the same, and is the sweeper's then
             del self._live[request_id]

@@ -33,7 +33,7 @@ _log = logging.getLogger("millrace.journal")
 
 _MAGIC = b"MILLRACE JOURNAL"
 _HEADER = struct.Struct("<16sQQ16x")  # magic, epoch, segment
-_RECORD = struct.Struct("<16s7I")  # request, input, cached input, output, reasoning, confirmed output and reasoning, who counted
+_RECORD = struct.Struct("<16s7I")  # request; input, cached, output, reasoning; confirmed output and reasoning; who counted
 _CRC = struct.Struct("<I")
 RECORD_BYTES = _RECORD.size + _CRC.size
 assert RECORD_BYTES == _HEADER.size == 48, "records are aligned to the header's size"
@@ -66,9 +66,8 @@ class Watermark(NamedTuple):
         output = min(self.confirmed_output, self.recorded.output)
         if output == 0:
             return NO_TOKENS
-        return TokenCounts(
-            self.recorded.input, self.recorded.cached_input, output, min(self.confirmed_reasoning, self.recorded.reasoning, output)
-        )
+        reasoning = min(self.confirmed_reasoning, self.recorded.reasoning, output)
+        return TokenCounts(self.recorded.input, self.recorded.cached_input, output, reasoning)
 
     @property
     def waived(self) -> int:
