@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.races.cloud import Cloud, Stream, Upstream
 
 LIMITS = """
