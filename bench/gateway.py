@@ -135,8 +135,9 @@ def _compared(options: Options, folder: Path) -> tuple[list[Table], list[str]]:
 
 
 def _rate(system: System, kind: Kind, options: Options, seconds: float, folder: Path, others: Sequence[int]) -> Rate:
+    callers = options.callers * (1 if system.name == LITELLM else kind.callers)
     return load.saturate(
-        system, kind.model, stream=kind.stream, callers=options.callers * kind.callers, seconds=seconds, folder=folder, cores=others
+        system, kind.model, stream=kind.stream, callers=callers, seconds=seconds, folder=folder, cores=others
     )
 
 
@@ -150,9 +151,14 @@ def _ratio_tables(rates: Rates, options: Options) -> list[Table]:
         [kind.title, *(spread([rate.per_s for rate in rates[kind, name]]) for name in (DIRECT, *options.systems))]
         for kind in KINDS
     ]
+    used = [
+        [kind.title, *(spread([rate.cpu_us for rate in rates[kind, name]]) for name in options.systems)] for kind in KINDS
+    ]
+    callers = f"{options.callers} callers, {options.callers * SPACED.callers} of spaced streams (LiteLLM: {options.callers})"
     return [
         Table("Millrace ÷ other, in the same round", ["", *(f"÷ {name}" for name in peers_here)], ratios),
-        Table(f"Answers a second, {options.callers} callers ({options.callers * SPACED.callers} of spaced streams)", ["", DIRECT, *options.systems], absolute),
+        Table(f"Answers a second; {callers}", ["", DIRECT, *options.systems], absolute),
+        Table("Processor time of one answer, µs", ["", *options.systems], used),
     ]
 
 

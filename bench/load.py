@@ -30,10 +30,12 @@ wrk.headers["Authorization"] = "Bearer {key}"
 
 
 class Rate(Struct, frozen=True):
-    """What came back in a second, and how many answers were none."""
+    """What came back in a second, how many answers were none, and what an answer cost the process that gave it."""
 
     per_s: float
     failed: int
+    cpu_us: float = 0.0
+    """Processor time of one answer, all threads of the process; it hardly minds what else the machine does."""
 
 
 def generator() -> str:
@@ -45,12 +47,22 @@ def saturate(
     system: System, model: str, *, stream: bool, callers: int, seconds: float, folder: Path, cores: Sequence[int]
 ) -> Rate:
     """Requests a second at that many callers. Whole answers or streams to their end."""
+    began, used = time.monotonic(), _cpu_s(system)
     if WRK is None:
-        return _own(system, model, stream=stream, callers=callers, seconds=seconds)
+        rate = _own(system, model, stream=stream, callers=callers, seconds=seconds)
+    else:
+        rate = _wrk(WRK, system, model, stream=stream, callers=callers, seconds=seconds, folder=folder, cores=cores)
+    answers = rate.per_s * (time.monotonic() - began)
+    return Rate(rate.per_s, rate.failed, (_cpu_s(system) - used) / max(answers, 1) * 1e6)
+
+
+def _wrk(
+    wrk: str, system: System, model: str, *, stream: bool, callers: int, seconds: float, folder: Path, cores: Sequence[int]
+) -> Rate:
     script = folder / "load.lua"
     script.write_text(_SCRIPT.format(body=system.body(model, stream=stream).decode(), key=system.key), encoding="utf-8")
     url = f"http://127.0.0.1:{system.ports[model]}"
-    command = ["taskset", "-c", ",".join(map(str, cores)), WRK, "-t1", f"-c{callers}", f"-d{max(1, round(seconds))}s"]
+    command = ["taskset", "-c", ",".join(map(str, cores)), wrk, "-t1", f"-c{callers}", f"-d{max(1, round(seconds))}s"]
     said = subprocess.run([*command, "--timeout", "30s", "-s", str(script), url], check=True, capture_output=True, text=True)
     return _parse(said.stdout)
 
@@ -76,3 +88,7 @@ def _own(system: System, model: str, *, stream: bool, callers: int, seconds: flo
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(ask())
+
+
+def _cpu_s(system: System) -> float:
+    return 0.0 if system.child is None else system.child.cpu_s()

@@ -11,7 +11,7 @@ from millrace.cli.shell import Common, ConfigOption, HomeOption, JsonOption
 app = typer.Typer(
     name="millrace", help="An AI cloud that you run yourself: serve open models, meter every token, keep books that balance.",
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-    epilog="Example:  millrace up",
+    epilog="Example:  millrace up", context_settings={"max_content_width": 110},
 )  # fmt: skip
 
 

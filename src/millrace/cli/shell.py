@@ -102,7 +102,7 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Callable[
         own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
         run.__doc__ = work.__doc__
         run.__signature__ = inspect.Signature([*_CONTEXT, *own, *_COMMON])  # type: ignore[attr-defined]  # typer reads it
-        app.command(name, epilog=f"Example:  {example}")(run)
+        app.command(name, epilog=f"\b\nExample:  {example}")(run)
         return work
 
     return register

@@ -6,6 +6,9 @@ from typing import Final
 
 KEY: Final = "$MILLRACE_KEY"
 
+REQUEST_ID: Final = "$REQUEST_ID"
+"""Stands at the end of a path for what only the caller knows."""
+
 PYTHON: Final = """\
 import os
 from openai import OpenAI
@@ -22,8 +25,9 @@ for chunk in client.chat.completions.create(
 
 
 def curl(base: str, path: str, body: object = None, *, secured: bool = True) -> str:
-    """A curl command; with a body it is a POST."""
-    lines = [f"curl {shlex.quote(base + path)}"]
+    """A curl command; with a body it is a POST. A REQUEST_ID at the end of the path is left to the shell."""
+    known = path.removesuffix(REQUEST_ID)
+    lines = [f"curl {shlex.quote(base + known)}" + (f'"{REQUEST_ID}"' if known != path else "")]
     if secured:
         lines.append(f'-H "Authorization: Bearer {KEY}"')
     if body is not None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from millrace.base.errors import Reason
+from millrace.console.examples import REQUEST_ID
 from millrace.console.parameters import CHAT, COMPLETION, EMBEDDINGS, Parameter
 from millrace.gateway import app
 from millrace.gateway.app import Route
@@ -113,7 +114,7 @@ OPERATIONS: Final = (
     Operation(
         route=app.RECEIPT, id="getReceipt", answer="Receipt", scope="read",
         refusals=(*_READ, Reason.NOT_FOUND, Reason.CONFLICT),
-        argument=Argument("id", "The x-request-id of the answer, or the id in its body.", "$REQUEST_ID"),
+        argument=Argument("id", "The x-request-id of the answer, or the id in its body.", REQUEST_ID),
         notes=("While the request is being settled this waits for it; of one that still runs it answers 409 conflict.",),
     ),
     Operation(

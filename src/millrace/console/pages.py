@@ -17,12 +17,13 @@ from starlette.responses import Response
 import millrace
 from millrace.base.clock import Clock
 from millrace.catalog.catalogue import Catalogue
-from millrace.console.examples import chat_curl, chat_python, curl
+from millrace.console.examples import REQUEST_ID, chat_curl, chat_python, curl
 from millrace.console.host import base_url
 from millrace.console.offers import PriceList, offers
 from millrace.console.openapi import document
 from millrace.console.reference import forms, refusals, sections
 from millrace.engines.protocol import Engine, EngineState
+from millrace.gateway.app import RECEIPT
 from millrace.gateway.exchange import App, Receive, Scope, Send
 from millrace.store.database import Database
 
@@ -117,7 +118,7 @@ class Pages:
         return self._render(
             scope, "front.html", offers=on_offer, book_open=in_force is not None,
             ready=sum(offer.ready for offer in on_offer), tiered=any(offer.tiered for offer in on_offer), base=base,
-            curl=chat_curl(base, model), python=chat_python(base, model), receipt=curl(base, "/v1/receipts/$REQUEST_ID"),
+            curl=chat_curl(base, model), python=chat_python(base, model), receipt=curl(base, RECEIPT.path + REQUEST_ID),
         )  # fmt: skip
 
     async def _reference(self, scope: Scope) -> Response:

@@ -104,7 +104,7 @@ def not_ready(model: str, state: EngineState, retry_after_s: int = 2) -> Refusal
     """The refusal of an engine that cannot take work now."""
     return Refusal(
         Reason.ENGINE_UNAVAILABLE,
-        f"the engine of model {model!r} is {state}; try again in {retry_after_s} s",
+        f"the engine of model {model!r} is not ready ({state}); try again in {retry_after_s} s",
         retry_after_s=retry_after_s,
     )
 
