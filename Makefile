@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
-PURE := tests --ignore=tests/live --ignore=tests/races --ignore=tests/browser
+SLOW := tests/scenarios tests/live tests/races tests/browser
+PURE := -n auto tests $(addprefix --ignore=,$(SLOW))
 
 .PHONY: install run demo test pure check bench lock clean
 
@@ -22,7 +23,8 @@ demo: install
 	@$(BIN)/millrace demo
 
 test: install
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest $(PURE)
+	$(BIN)/python -m pytest $(SLOW)
 
 pure: install
 	$(BIN)/python -m pytest $(PURE)

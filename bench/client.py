@@ -68,15 +68,17 @@ class _Caller(asyncio.Protocol):
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
         self._transport: asyncio.Transport | None = None
-        self._asked = 0.0
-        self._begin_answer()
+        self._asked = self._latest = self._worst_gap = 0.0
+        self._head = self._tail = b""
+        self._in_body = self._chunked = False
+        self._missing = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is no subclass
         self._ask(time.perf_counter())
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        if not self._callers.stopping or self._in_body:
+        if self._asked:
             self._callers.failed += 1
         self._callers.leave()
 
@@ -96,18 +98,15 @@ class _Caller(asyncio.Protocol):
         if self._tail == _END if self._chunked else self._missing <= 0:
             self._finish(now)
 
-    def _begin_answer(self) -> None:
-        self._head = self._tail = b""
-        self._in_body = self._chunked = False
-        self._missing = 0
-        self._latest = self._worst_gap = 0.0
-
     def _ask(self, now: float) -> None:
         assert self._transport is not None
         if self._callers.stopping:
+            self._asked = 0.0  # nothing is owed to us any more
             self._transport.close()
             return
-        self._begin_answer()
+        self._head = self._tail = b""
+        self._in_body = False
+        self._latest = self._worst_gap = 0.0
         self._asked = now
         self._transport.write(self._callers.request)
 

@@ -79,12 +79,12 @@ class PassThrough:
 
 
 async def _body(receive: Receive) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

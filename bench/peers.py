@@ -34,6 +34,8 @@ def _environment(name: str, requirement: str) -> Path:
     if not marker.exists():
         print(f"installing {requirement} into the cache folder, once", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement], check=True)
+        subprocess.run(
+            [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement], check=True
+        )
         marker.touch()
     return programs

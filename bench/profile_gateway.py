@@ -85,9 +85,7 @@ def _sample(system: System, model: str, *, stream: bool, callers: int, folder: P
     where = cores()
 
     def ask() -> None:
-        load.saturate(
-            system, model, stream=stream, callers=callers, seconds=seconds + 2, folder=folder, cores=where.others
-        )
+        load.saturate(system, model, stream=stream, callers=callers, seconds=seconds + 2, folder=folder, cores=where.others)
 
     asking = threading.Thread(target=ask)
     asking.start()

@@ -28,8 +28,9 @@ MODELS: Final = {
 """Model names, and how their upstream behaves."""
 
 MILLRACE: Final = "millrace"
-PASS_THROUGH: Final = "pass-through"
+PASS_THROUGH: Final = "pass-through"  # noqa: S105 - no password
 LITELLM: Final = "litellm"
+AGAINST: Final = "other millrace"
 DIRECT: Final = "direct"
 
 _LIMITS: Final = """\
@@ -98,7 +99,14 @@ def cores() -> Cores:
 
 
 @contextlib.contextmanager
-def systems(names: Sequence[str], folder: Path, where: Cores, *, litellm_version: str = peers.LITELLM) -> Iterator[list[System]]:
+def systems(
+    names: Sequence[str],
+    folder: Path,
+    where: Cores,
+    *,
+    litellm_version: str = peers.LITELLM,
+    against: Path | None = None,
+) -> Iterator[list[System]]:
     """The named systems in that order, with `direct` before them. All of it is stopped at the end of the block."""
     with contextlib.ExitStack() as stack:
         upstreams = {name: stack.enter_context(_upstream(name, folder, where)) for name in MODELS}
@@ -106,6 +114,8 @@ def systems(names: Sequence[str], folder: Path, where: Cores, *, litellm_version
         for name in names:
             if name == MILLRACE:
                 found.append(stack.enter_context(_millrace(upstreams, folder, where)))
+            elif name == AGAINST:
+                found.append(stack.enter_context(_millrace(upstreams, folder, where, AGAINST, against)))
             elif name == PASS_THROUGH:
                 found.append(stack.enter_context(_pass_through(upstreams, folder, where)))
             else:
@@ -117,15 +127,15 @@ def systems(names: Sequence[str], folder: Path, where: Cores, *, litellm_version
 
 def audit(home: Path) -> str:
     """What `millrace audit` says of the books after all that, in a sentence."""
-    said = msgspec.json.decode(_cli(home, "audit", "--json"))
+    said = msgspec.json.decode(run_cli(home, "audit", "--json"))
     failed = [check["name"] for check in said["checks"] if not check["ok"]]
     if failed:
         return f"Books after the run: NOT in order: {', '.join(failed)}"
     return f"Books after the run: in order by all {len(said['checks'])} checks of millrace audit"
 
 
-def home_of(folder: Path) -> Path:
-    return folder / "home"
+def home_of(folder: Path, name: str = MILLRACE) -> Path:
+    return folder / f"home-{name.replace(' ', '-')}"
 
 
 @contextlib.contextmanager
@@ -138,24 +148,27 @@ def _upstream(name: str, folder: Path, where: Cores) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _millrace(upstreams: dict[str, int], folder: Path, where: Cores) -> Iterator[System]:
-    """A prepaid tenant with one grant, and a key with limits that are never met."""
-    home, port = home_of(folder), free_port()
+def _millrace(
+    upstreams: dict[str, int], folder: Path, where: Cores, name: str = MILLRACE, source: Path | None = None
+) -> Iterator[System]:
+    """A prepaid tenant with one grant, and a key with limits that are never met; of another checkout's src, if one is given."""
+    home, port = home_of(folder, name), free_port()
     home.mkdir()
     models = "".join(
-        f'[[models]]\nname = "{name}"\nengine = "remote"\nurl = "http://127.0.0.1:{upstream}/v1"\nupstream = "fake"\n'
-        f"context_tokens = 32768\nmax_output_tokens = 4096\nslots = 2048\n{_PRICE.format(name=name)}"
-        for name, upstream in upstreams.items()
+        f'[[models]]\nname = "{model}"\nengine = "remote"\nurl = "http://127.0.0.1:{upstream}/v1"\nupstream = "fake"\n'
+        f"context_tokens = 32768\nmax_output_tokens = 4096\nslots = 2048\n{_PRICE.format(name=model)}"
+        for model, upstream in upstreams.items()
     )
     (home / "millrace.toml").write_text(_LIMITS + models, encoding="utf-8")
-    _cli(home, "tenant", "create", "bench")
-    _cli(home, "grant", "create", "--tenant", "bench", "--amount", "1000000.00")
-    made = _cli(home, "key", "create", "--tenant", "bench", "--rpm", "1000000000", "--tpm", "1000000000000", "--json")
+    run_cli(home, "tenant", "create", "bench")
+    run_cli(home, "grant", "create", "--tenant", "bench", "--amount", "1000000.00")
+    made = run_cli(home, "key", "create", "--tenant", "bench", "--rpm", "1000000000", "--tpm", "1000000000000", "--json")
     key = msgspec.json.decode(made)["key"]
     command = [sys.executable, "-m", "millrace.cli.main", "up", "--home", str(home), "--port", str(port)]
-    with running(MILLRACE, command, cores=[where.gateway], folder=folder) as child:
+    environment = {} if source is None else {"PYTHONPATH": str(source.resolve())}
+    with running(name, command, cores=[where.gateway], folder=folder, environment=environment) as child:
         child.wait_for(port, "/readyz", {})
-        yield System(MILLRACE, dict.fromkeys(upstreams, port), key, child)
+        yield System(name, dict.fromkeys(upstreams, port), key, child)
 
 
 @contextlib.contextmanager
@@ -190,7 +203,8 @@ def _litellm(upstreams: dict[str, int], folder: Path, where: Cores, version: str
         yield System(LITELLM, dict.fromkeys(upstreams, port), key, child)
 
 
-def _cli(home: Path, *arguments: str) -> str:
+def run_cli(home: Path, *arguments: str) -> str:
+    """What a command of `millrace` prints. Raises RuntimeError with its sentence where it refuses."""
     command = [sys.executable, "-m", "millrace.cli.main", *arguments, "--home", str(home)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode and not done.stdout:

@@ -22,7 +22,7 @@ WEIGHTS = {"system": 0.0, "user": 0.1, "assistant": 1.0}  # of the loss, by who 
 FIGURE = 2.0  # times the weight, for a token of the assistant with a digit: it has to be copied exactly
 SERVICE_SHARE = 0.02  # of the dialogues, when the shared folder is there
 DRILL_STEPS = 1050  # steps of the run in which drills are many
-DRILLS_FIRST, DRILLS_LATER = 0.6, 0.05  # of the dialogues
+DRILLS_FIRST, DRILLS_LATER = 0.6, 0.1  # of the dialogues
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
 
 

@@ -1,7 +1,7 @@
 """Trains the model: seeded, resumable, one progress line every twenty steps.
 
 Run: python -m models.tiny.train --out DIR [--shared DIR] [--steps N]       DIR holds tokenizer.json of vocabulary.py
-     python -m models.tiny.train --out DIR --smoke                         a far smaller model, about a minute
+     python -m models.tiny.train --out DIR --smoke      a far smaller model, about a minute, into DIR/smoke
 A stop loses at most 100 steps; the same command goes on from `checkpoint.pt`. The exported weights are a running mean
 (`mean`) of the trained ones. Matrices learn by Muon, vectors and the embedding by AdamW.
 Not covered: several processes, gradient accumulation, other devices than the processor.
@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 SMOKE = Shape(hidden=64, layers=2, heads=2, kv_heads=1, head=32, feed_forward=128)
 WARM_UP = 60  # steps
-DECAY = 0.35  # last part of the run in which the learning rate falls to a fortieth
+DECAY = 0.3  # last part of the run in which the learning rate falls to a fortieth
 MEAN_KEEPS = 0.99  # of the running mean, at each step: about the last hundred steps
 RATES = {"muon": 0.02, "adam": 0.003}
 SAVE_EVERY, SAY_EVERY, VALIDATE_EVERY = 100, 20, 200  # steps
@@ -181,7 +181,9 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(given.out / "tokenizer.json"))
     shape = SMOKE if given.smoke else Shape()
     corpus = Corpus(tokenizer, given.shared, given.seed)
-    run = Run(shape, corpus, given.out, given.size, 100 if given.smoke else given.steps, given.minutes)
+    out = given.out / "smoke" if given.smoke else given.out
+    out.mkdir(exist_ok=True)
+    run = Run(shape, corpus, out, given.size, 100 if given.smoke else given.steps, given.minutes)
     print(f"{sum(value.numel() for value in run.model.parameters()):,} parameters")
     run.resume()
     run.train()

@@ -69,10 +69,10 @@ class Cli:
         assert result.stderr.count("\n") == 1
         return result.stderr.removeprefix("millrace: ").rstrip("\n")
 
-    def serve(self, tenant: str, *, input: int = 1000, output: int = 500, month_ago: bool = False) -> str:  # noqa: A002
+    def serve(self, tenant: str, *, input: int = 1000, output: int = 500) -> str:  # noqa: A002
         """Put a settled request of the tenant's first key into the books, as a server would; returns its id."""
         clock = SystemClock()
-        now = clock.now() - (31 * 86_400 * 10**9 if month_ago else 0)
+        now = clock.now()
         request_id = Ids(clock).new("req")
 
         def work(tx: Tx) -> None:
@@ -81,13 +81,14 @@ class Cli:
             payer = Payer(
                 tenant_id=owner.id, project_id=key.project_id, key_id=key.id, currency=owner.currency, budget=key.budget
             )
-            price = price_at(tx, "echo", owner.currency, clock.now())
+            price = price_at(tx, "echo", owner.currency, now)
             assert price is not None
             counts = TokenCounts(input=input, cached_input=0, output=output, reasoning=0)
             epoch = billing.begin_epoch(tx, now)
             billing.hold(
-                tx, request_id=request_id, payer=payer, price=price, input_bound=input, output_bound=output, epoch=epoch, now=now
-            )
+                tx, request_id=request_id, payer=payer, price=price, input_bound=input, output_bound=output, epoch=epoch,
+                now=now,
+            )  # fmt: skip
             outcome = Outcome(status=Status.COMPLETED, counts=counts, counted_by=CountedBy.ENGINE)
             billing.resolve(tx, request_id, outcome, price, now)
             billing.end_epoch(tx, epoch, now)

@@ -1,5 +1,8 @@
 """`millrace key`."""
 
+from contextlib import closing
+
+import pytest
 from tests.cli.conftest import Cli
 
 from millrace.base.clock import SystemClock
@@ -23,10 +26,9 @@ def test_the_secret_opens_what_was_asked_for(acme: Cli) -> None:
         "key", "create", "--tenant", "acme", "--models", "echo, other", "--rpm", "60", "--tpm", "1000",
         "--budget", "10.00", "--scopes", "inference",
     )  # fmt: skip
-    database = Database(acme.home / "millrace.db")
-    key = Directory(database, SystemClock()).caller(form["key"]).key
-    database.close()
-    assert key.models == {"echo", "other"}
+    with closing(Database(acme.home / "millrace.db")) as database:
+        key = Directory(database, SystemClock()).caller(form["key"]).key
+    assert key.models == frozenset({"echo", "other"})
     assert key.scopes == {Scope.INFERENCE}
     assert (key.rpm, key.tpm, key.budget) == (60, 1000, 10 * 10**9)
 
@@ -47,13 +49,9 @@ def test_revoke_ends_a_key_for_good(acme: Cli) -> None:
     assert (ended["id"], ended["reason"], ended["repeated"]) == (form["id"], "leaked", False)
     assert acme.json("key", "revoke", form["id"]) == {**ended, "repeated": True}
     assert acme.json("key", "list", "--tenant", "acme")["keys"][-1]["revoked_at"] == ended["revoked_at"]
-    database = Database(acme.home / "millrace.db")
-    try:
+    with closing(Database(acme.home / "millrace.db")) as database, pytest.raises(Refusal) as refused:
         Directory(database, SystemClock()).caller(form["key"])
-    except Refusal as refusal:
-        assert refusal.reason is Reason.INVALID_API_KEY  # noqa: PT017 - the database is closed below either way
-    finally:
-        database.close()
+    assert refused.value.reason is Reason.INVALID_API_KEY
 
 
 def test_bad_values_are_refused(acme: Cli) -> None:

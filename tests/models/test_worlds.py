@@ -8,6 +8,7 @@ import pytest
 from models.tiny.answers import hours_on, ships_to
 from models.tiny.conversation import Dialogue
 from models.tiny.dialogues import make_dialogue
+from models.tiny.drills import make_drill
 from models.tiny.phrases import read_phrases
 from models.tiny.spin import casual, join_words, pick, spin
 from models.tiny.worlds import make_shop, system_prompt
@@ -97,6 +98,15 @@ def test_every_told_fact_stands_in_the_prompt() -> None:
         facts = [shop.delivery_time, shop.delivery_cost, shop.free_from, shop.return_days, shop.email, shop.phone]
         facts += [product.price for product in shop.products] + [order.number for order in shop.orders]
         assert [fact for fact in facts if fact and fact not in prompt] == []
+
+
+def test_drills_copy() -> None:
+    """A drill's answer holds nothing that was not said before it."""
+    for seed in range(100):
+        dialogue = make_drill(random.Random(seed))
+        for place, turn in enumerate(dialogue):
+            if turn.role == "assistant":
+                assert any(turn.text.rstrip(".") in before.text for before in dialogue[:place])
 
 
 def test_spin_fills_and_chooses() -> None:

@@ -43,11 +43,11 @@ class Narrator:
 
     def quote(self, text: str) -> None:
         """What a model said."""
-        self.show(Text(textwrap.fill(f"“{text.strip()}”", WIDTH)))
+        self.show(Text(textwrap.fill(f"“{_printable(text.strip())}”", WIDTH)))
 
     def stream(self, piece: str, *, first: bool = False) -> None:
         """A piece of a model's text as it comes."""
-        self._write(f"{INDENT if first else ''}{piece.replace(chr(10), ' ')}")
+        self._write(f"{INDENT if first else ''}{_printable(piece)}")
 
     def end_stream(self) -> None:
         self._write("\n")
@@ -63,3 +63,8 @@ class Narrator:
         if not self._silent:
             sys.stdout.write(text)
             sys.stdout.flush()
+
+
+def _printable(text: str) -> str:
+    """What a model says, without what a terminal would take for commands."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

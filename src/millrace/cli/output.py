@@ -78,6 +78,8 @@ def _row(row: Sequence[str], widths: Sequence[int], right: frozenset[int]) -> st
 
 
 def _print_rich(view: Table) -> None:
+    """As wide as it is: the terminal may break a line, but an id that is folded into its column cannot be copied."""
+    # Here, because rich takes longer to import than most commands take to answer.
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text as RichText
@@ -87,4 +89,5 @@ def _print_rich(view: Table) -> None:
         table.add_column(heading, justify="right" if place in view.right else "left", overflow="fold")
     for row in view.rows:
         table.add_row(*(RichText(text) for text in row))
-    Console(highlight=False).print(table)
+    natural = max(map(len, render(view).splitlines()))
+    Console(highlight=False, width=natural + len(GAP)).print(table)

@@ -67,7 +67,7 @@ def _serve_from(shell: Shell, home: Home, settings: Settings, listener: socket.s
             except Exception:  # noqa: BLE001 - a bug in what is printed must be seen, and is no reason to serve nobody
                 _log.exception("the start could not be announced")
 
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, contextlib.suppress(asyncio.CancelledError):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(cloud, listener, ready))
     _log.info("stopped: every request is settled and every engine has ended")
 
@@ -83,7 +83,11 @@ async def _serve(cloud: wiring.Cloud, listener: socket.socket, ready: Callable[[
 
     for number in SIGNALS:
         loop.add_signal_handler(number, stop)
-    await serving
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not serving.cancelling():
+            raise
 
 
 def _announce(shell: Shell, cloud: wiring.Cloud, first: FirstKey | None, tenant: str) -> None:

@@ -13,6 +13,7 @@ from millrace.console.examples import REQUEST_ID
 from millrace.console.parameters import CHAT, COMPLETION, EMBEDDINGS, Parameter
 from millrace.gateway import app
 from millrace.gateway.app import Route
+from millrace.gateway.rolling import STEP_TOKENS
 
 _TEXT: Final = {"type": "string"}
 
@@ -77,7 +78,8 @@ _INFERENCE: Final = (
 
 _HELD: Final = (
     "The most that the request can cost is held before the engine begins; what it did cost is settled when it ends, and "
-    "the rest is given back."
+    f"the rest is given back. Output is held in steps of {STEP_TOKENS:,} tokens, ahead of what is made: where a later step is "
+    "refused, the answer ends with insufficient_credit at the last token that was held for."
 )
 _STREAM: Final = (
     "With stream: true the answer is text/event-stream: one data: frame for each piece and data: [DONE] at the end. An "

@@ -14,7 +14,7 @@ _OWN: Final = "the model's own"
 
 SAMPLED: Final = {
     "model": Parameter("Which model answers, by its name in /v1/models."),
-    "max_tokens": Parameter("Output tokens of each choice at most. Credit is held for them before the answer begins."),
+    "max_tokens": Parameter("Output tokens of each choice at most. Credit is held for them ahead of the answer."),
     "temperature": Parameter("How freely tokens are drawn; 0 takes the likeliest.", _OWN),
     "top_p": Parameter("Draw among the likeliest tokens that together have this probability.", _OWN),
     "top_k": Parameter("Draw among this many of the likeliest tokens; 0 or -1: all.", _OWN),

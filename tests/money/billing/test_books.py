@@ -222,7 +222,8 @@ def test_close_waits_for_settlements_that_are_being_tried_again(gateway: Gateway
         task = asyncio.create_task(gateway.books.settle(hold, outcome(100, 3)))
         await asyncio.sleep(0)
         await gateway.books.close()
-        assert (await task).tokens.output == 3
+        assert task.done()
+        assert task.result().tokens.output == 3
         assert segments(gateway.folder) == []
 
     play(scene)

@@ -1,8 +1,13 @@
 """The embedded engine: orders to llama.cpp over loopback, with the exact counts of its timings on every chunk.
 
-Every order is streamed, also one that wants the whole answer at once: llama.cpp notices within milliseconds that the
-reader of a stream has gone, but only after seconds that nobody waits for a whole answer; and for several choices it counts
-only one of them in a whole answer.
+Every order is streamed, also one that wants the whole answer at once: while tokens flow llama.cpp notices within
+milliseconds that the reader of a stream has gone, but only after seconds that nobody waits for a whole answer; and for
+several choices it counts only one of them in a whole answer.
+
+Not covered: an order that is left before its first token, while its prompt is read or waits for a slot. A quiet llama.cpp
+notices that within two seconds, a busy one only at the first token (its one-second look at the connection starts anew with
+each result of any request). The work is lost, but nobody is billed for it. A seed gives the same answer again only as far
+as the batch and the cache it is computed in do not change the last digits.
 """
 
 from collections.abc import AsyncGenerator, Sequence

@@ -148,10 +148,16 @@ class Books:
 
         Raises a Refusal with STORE_UNAVAILABLE when the disk refuses for longer; the sweeper then settles later.
         """
-        task = asyncio.ensure_future(self._settle(hold, outcome))
-        self._settling.add(task)
-        task.add_done_callback(self._settled)
-        return await asyncio.shield(task)
+        first = self._unsettled.setdefault(hold.request_id, (hold, outcome))
+        try:
+            return await self._settle_once(*first)
+        except asyncio.CancelledError:
+            self._go_on(*first, refused=False)
+            raise
+        except Refusal as refusal:
+            if refusal.reason is not Reason.STORE_UNAVAILABLE:
+                raise
+        return await asyncio.shield(self._go_on(*first, refused=True))
 
     async def sweep(self) -> int:
         """Settle what could not be, resolve what nobody waits for any more, expire grants; returns how many holds."""
@@ -163,17 +169,25 @@ class Books:
         if journal is not None:
             journal.sync()
 
-    async def _settle(self, hold: Hold, outcome: Outcome) -> Usage:
-        first = self._unsettled.setdefault(hold.request_id, (hold, outcome))
-        for _ in range(SETTLE_TRIES - 1):
+    def _go_on(self, hold: Hold, outcome: Outcome, *, refused: bool) -> "asyncio.Task[Usage]":
+        """Settle in the background what its caller does not wait for any more, or what the disk has refused once."""
+        task = asyncio.create_task(self._settle_again(hold, outcome, refused=refused))
+        self._settling.add(task)
+        task.add_done_callback(self._settled)
+        return task
+
+    async def _settle_again(self, hold: Hold, outcome: Outcome, *, refused: bool) -> Usage:
+        for tries_left in reversed(range(SETTLE_TRIES - refused)):
+            if refused:
+                await self._clock.sleep(SETTLE_RETRY_S)
             try:
-                return await self._settle_once(*first)
+                return await self._settle_once(hold, outcome)
             except Refusal as refusal:
-                if refusal.reason is not Reason.STORE_UNAVAILABLE:
+                if refusal.reason is not Reason.STORE_UNAVAILABLE or tries_left == 0:
                     raise
                 _log.warning("settlement of %s refused, trying again: %s", hold.request_id, refusal.sentence)
-                await self._clock.sleep(SETTLE_RETRY_S)
-        return await self._settle_once(*first)
+                refused = True
+        raise AssertionError("unreachable")
 
     async def _settle_once(self, hold: Hold, outcome: Outcome) -> Usage:
         usage = await self._db.write(

@@ -50,13 +50,14 @@ WHERE id = :debit
 -- name: credit_pending
 UPDATE account SET credits_pending = credits_pending + :amount WHERE id = :id;
 
--- name: resolve
--- A row comes back exactly when this resolved the pending transfer: what it was between, and how much it held.
+-- name: pending
+SELECT debit_account, credit_account, amount FROM transfer WHERE id = :pending_id AND kind = 'pending';
+
+-- name: insert_resolution
+-- One row changes, unless the id was used or the pending transfer is resolved already.
 INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at)
-SELECT :id, :kind, debit_account, credit_account, :amount, id, :at
-FROM transfer WHERE id = :pending_id AND kind = 'pending' AND amount >= :amount
-ON CONFLICT DO NOTHING
-RETURNING debit_account, credit_account, (SELECT amount FROM transfer WHERE id = :pending_id);
+VALUES (:id, :kind, :debit, :credit, :amount, :pending_id, :at)
+ON CONFLICT DO NOTHING;
 
 -- name: debit_resolved
 UPDATE account SET debits_pending = debits_pending - :pending, debits_posted = debits_posted + :posted WHERE id = :id;

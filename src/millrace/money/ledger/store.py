@@ -1,7 +1,7 @@
 """The ledger on the database: batches in, an answer for each item; a refused item changes nothing.
 
-The usual case is three statements a transfer: one that writes only if nothing stands against the transfer, and two that
-then cannot fail. Only when the first changed nothing is it asked what stood against it.
+In the usual case the first statement that writes does so only if nothing stands against the transfer, and the ones after it
+cannot fail. Only when it changed nothing is it asked what stood against it.
 """
 
 from collections.abc import Iterable
@@ -86,13 +86,16 @@ def _move(tx: Tx, entry: Entry) -> Answer:
 
 
 def _resolve(tx: Tx, entry: Entry) -> Answer:
-    resolved = tx.row(
-        _SQL["resolve"], id=entry.id, kind=entry.kind, amount=entry.amount, pending_id=entry.pending_id, at=entry.at
-    )
-    if resolved is None:
+    pending = tx.row(_SQL["pending"], pending_id=entry.pending_id)
+    if pending is None:
+        return _why_not_resolved(tx, entry)
+    debit, credit, held = pending
+    if entry.amount > held or not tx.run(
+        _SQL["insert_resolution"], id=entry.id, kind=entry.kind, debit=debit, credit=credit, amount=entry.amount,
+        pending_id=entry.pending_id, at=entry.at,
+    ):  # fmt: skip
         return _why_not_resolved(tx, entry)
     # From here on the transfer must succeed.
-    debit, credit, held = resolved
     tx.run(_SQL["debit_resolved"], id=debit, pending=held, posted=entry.amount)
     tx.run(_SQL["credit_resolved"], id=credit, pending=held, posted=entry.amount)
     return Answer.OK
