@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from millrace import schema
 from millrace.base.clock import NS_PER_S, Clock, SystemClock
 from millrace.base.errors import Reason, Refusal
 from millrace.base.ids import Ids
@@ -50,19 +49,6 @@ READY_WAIT_S: Final = 30.0
 
 _BUNDLED_PRICE: Final = parse_price(BUNDLED_PRICE, where="the bundled model's price")
 _UNDECIDED: Final = frozenset({EngineState.DECLARED, EngineState.LOADING})
-
-
-def open_database(home: Home, settings: Settings) -> Database:
-    """The database of a home, migrated. Raises a Refusal when it cannot be used; then nothing was changed."""
-    path = settings.store.path(home.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    db = Database(path)
-    try:
-        db.migrate(schema.migrations())
-    except BaseException:
-        db.close()
-        raise
-    return db
 
 
 def import_prices(tx: Tx, prices: tuple[NewPrice, ...], now: int) -> list[str]:
@@ -127,7 +113,7 @@ class Cloud:
         admission = Admission(self.catalogue, self.engines, self.prices)
         limiter = Limiter(settings.limits, self.clock)
         self.inference = Inference(admission, self.books, limiter, settings.limits, self.clock, self.metrics)
-        reads = Reads(db, self.catalogue, self.prices, self.clock, self.inference.running)
+        reads = Reads(db, self.catalogue, self.prices, self.clock, self.inference.running, self.engines)
         self.gateway = Gateway(
             directory=Directory(db, self.clock), inference=self.inference, reads=reads, engines=self.engines,
             metrics=self.metrics, ids=self.ids, pages=pages(self.catalogue, self.engines, db, self.clock),

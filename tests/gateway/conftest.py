@@ -102,7 +102,7 @@ class World:
         self.gateway = Gateway(
             directory=Directory(db, self.clock),
             inference=self.inference,
-            reads=Reads(db, catalogue, prices, self.clock, self.inference.running),
+            reads=Reads(db, catalogue, prices, self.clock, self.inference.running, engines),
             engines=engines,
             metrics=self.metrics,
             ids=self.ids,

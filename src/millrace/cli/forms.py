@@ -150,6 +150,7 @@ def model(one: Model, prices: Sequence[PriceVersion]) -> Form:
         "context_tokens": one.context_tokens,
         "max_output_tokens": one.max_output_tokens,
         "slots": one.slots,
+        "embeds": one.embeds,
         "path": None if one.path is None else str(one.path),
         "url": one.url,
         "upstream": one.upstream,

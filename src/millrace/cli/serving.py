@@ -13,7 +13,7 @@ from pathlib import Path
 import uvloop
 from msgspec.structs import replace
 
-from millrace import wiring
+from millrace import schema, wiring
 from millrace.bootstrap import FirstKey, bootstrap
 from millrace.cli.announcement import Announcement, ServedModel, address, render_announcement, render_recovery
 from millrace.cli.output import Text
@@ -52,7 +52,7 @@ def _taken(path: Path) -> Iterator[Home]:
 
 
 def _serve_from(shell: Shell, home: Home, settings: Settings, listener: socket.socket) -> None:
-    with contextlib.closing(wiring.open_database(home, settings)) as db:
+    with contextlib.closing(schema.open_database(settings.store.path(home.path))) as db:
         for note in db.write_now(lambda tx: wiring.import_prices(tx, settings.prices, shell.clock.now())):
             _log.warning("%s", note)
         cloud = wiring.Cloud(home, settings, db)

@@ -104,6 +104,7 @@ FIELDS: Final = {
     "CompletionTokensDetails.reasoning_tokens": "Of the output: spent on thinking.",
     "Model.context_tokens": "Input and output of one request together.",
     "Model.max_output_tokens": "Output tokens of one choice at most.",
+    "Model.embeds": "Whether /v1/embeddings takes the model.",
     "Model.prices": "null where the model has no price in the tenant's currency.",
     "Price.id": "Model, currency and version; receipts name it.",
     "PriceTier.up_to_input_tokens": "Requests of at most so many input tokens; null: of any length.",

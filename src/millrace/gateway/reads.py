@@ -10,6 +10,7 @@ from millrace.base.money import render_amount
 from millrace.base.times import month_of, parse_time
 from millrace.catalog.catalogue import Catalogue
 from millrace.catalog.model import Model
+from millrace.engines.protocol import Engine
 from millrace.gateway.exchange import Exchange
 from millrace.gateway.run import Run
 from millrace.money.grants import store as grants
@@ -36,13 +37,20 @@ class Reads:
     """The GET side of the API."""
 
     def __init__(
-        self, db: Database, catalogue: Catalogue, prices: PriceBook, clock: Clock, running: Mapping[str, Run]
+        self,
+        db: Database,
+        catalogue: Catalogue,
+        prices: PriceBook,
+        clock: Clock,
+        running: Mapping[str, Run],
+        engines: Mapping[str, Engine],
     ) -> None:
         self._db = db
         self._catalogue = catalogue
         self._prices = prices
         self._clock = clock
         self._running = running
+        self._engines = engines
 
     async def models(self, exchange: Exchange, caller: Caller) -> None:
         exchange.query(_NO_QUERY)
@@ -121,7 +129,8 @@ class Reads:
         price = self._price(model.name, caller.tenant.currency)
         return ModelCard(
             id=model.name, created=model.created, owned_by=model.owned_by, context_tokens=model.context_tokens,
-            max_output_tokens=model.max_output_tokens, prices=None if price is None else price_form(price),
+            max_output_tokens=model.max_output_tokens, embeds=self._engines[model.name].embeds,
+            prices=None if price is None else price_form(price),
         )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from millrace.wire.json_body import encode
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
-    """One model. `created` is in Unix seconds; `prices` is shown as given (decimal strings per 1,000,000 tokens)."""
+    """One model. `created` is in Unix seconds; `embeds`: whether /v1/embeddings takes it; `prices` is shown as given (decimal
+    strings per 1,000,000 tokens)."""
 
     id: str
     object: Literal["model"] = "model"
@@ -17,6 +18,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     owned_by: str
     context_tokens: int
     max_output_tokens: int
+    embeds: bool
     prices: Mapping[str, Any] | None = None
 
 

@@ -76,6 +76,12 @@ def gateway(tmp_path: Path) -> Gateway:
     return Gateway(tmp_path)
 
 
+async def turns() -> None:
+    """Let everybody come as far as they can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 def play(scene: Callable[[], Awaitable[None]]) -> None:
     async def run() -> None:
         await scene()
@@ -203,27 +209,57 @@ def test_a_caller_cancelled_while_settling_is_settled_all_the_same(gateway: Gate
         with pytest.raises(asyncio.CancelledError):
             await task
         gateway.db.gate.set()
-        await gateway.books.close()
+        await turns()
         usage = gateway.usage(1)
         assert usage is not None
-        assert usage.tokens.output == 3
+        assert (usage.tokens.output, gateway.books.live) == (3, 0)
         assert gateway.house.disagreements() == []
 
     play(scene)
 
 
-def test_close_waits_for_settlements_that_are_being_tried_again(gateway: Gateway) -> None:
-    """A settlement in its retries is on disk when `close` returns."""
+def test_a_caller_cancelled_while_its_settlement_is_tried_again(gateway: Gateway) -> None:
+    """The tries go on without it."""
 
     async def scene() -> None:
         await gateway.books.open()
         hold = await gateway.hold(1)
-        gateway.db.refuse = 2
+        gateway.db.refuse = 3
         task = asyncio.create_task(gateway.books.settle(hold, outcome(100, 3)))
         await asyncio.sleep(0)
-        await gateway.books.close()
-        assert task.done()
-        assert task.result().tokens.output == 3
+        await asyncio.sleep(0)
+        task.cancel()
+        await turns()
+        assert task.cancelled()
+        assert gateway.usage(1) is not None
+        assert gateway.books.live == 0
+
+    play(scene)
+
+
+def test_close_waits_for_settlements_that_are_being_tried_again(gateway: Gateway) -> None:
+    """Nothing of ours is under way any more when `close` returns: the database is closed after it."""
+
+    class Slow(FakeClock):
+        over = asyncio.Event()
+
+        async def sleep(self, _: float) -> None:
+            await self.over.wait()
+
+    async def scene() -> None:
+        clock = Slow(gateway.house.clock.now())
+        books = Books(gateway.db, gateway.folder, clock)
+        await books.open()
+        hold = await books.hold(request(1), payer("acme"), gateway.house.price["tiny"], 100, 100)
+        gateway.db.refuse = 1
+        settling = asyncio.create_task(books.settle(hold, outcome(100, 3)))
+        await turns()
+        closing = asyncio.create_task(books.close())
+        await turns()
+        assert not closing.done()
+        clock.over.set()
+        await closing
+        assert settling.done()
         assert segments(gateway.folder) == []
 
     play(scene)
