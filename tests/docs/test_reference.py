@@ -16,7 +16,7 @@ from millrace.cli.main import app
 from millrace.console.forms import REFUSED, schemas
 from millrace.console.operations import OPERATIONS
 from millrace.gateway.refusals import STATUS
-from millrace.money.rating.book import _KEYS, _TIER_KEYS
+from millrace.money.rating.book import PRICE_KEYS, TIER_KEYS
 from millrace.settings import models as model_settings
 from millrace.settings.limits import RANGES, Limits
 from millrace.settings.parse import Server, Store, parse_settings
@@ -118,7 +118,7 @@ def test_every_key_of_a_model() -> None:
 
 def test_every_key_of_a_price() -> None:
     """Each key of [[prices]] and of its tiers is there, and no other."""
-    assert set(rows(section(SETTINGS, "## `[[prices]]`"))) == _KEYS | _TIER_KEYS
+    assert set(rows(section(SETTINGS, "## `[[prices]]`"))) == PRICE_KEYS | TIER_KEYS
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -5,14 +5,14 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from millrace.wire.chat import _ONLY, _REFUSED, _ChatBody
-from millrace.wire.completions import _CompletionBody
-from millrace.wire.embeddings import TEXTS_MAX, _EmbeddingList, _EmbeddingsBody
-from millrace.wire.errors import _Envelope
-from millrace.wire.models import ModelCard, _ModelList
+from millrace.wire.chat import ACCEPTED_ONLY, NOT_SUPPORTED, ChatBody
+from millrace.wire.completions import CompletionBody
+from millrace.wire.embeddings import TEXTS_MAX, EmbeddingList, EmbeddingsBody
+from millrace.wire.errors import Envelope
+from millrace.wire.models import ModelCard, ModelList
 from millrace.wire.receipts import BalanceForm, ReceiptForm, UsageForm
-from millrace.wire.render_chat import _ChatCompletion
-from millrace.wire.render_completion import _Completion
+from millrace.wire.render_chat import ChatCompletion
+from millrace.wire.render_completion import Completion
 
 Schema = dict[str, Any]
 
@@ -57,9 +57,9 @@ class ReadyForm(Struct, frozen=True):
 
 
 PUBLIC_NAMES: Final = {
-    "_ChatBody": "ChatRequest",
-    "_CompletionBody": "CompletionRequest",
-    "_EmbeddingsBody": "EmbeddingsRequest",
+    "ChatBody": "ChatRequest",
+    "CompletionBody": "CompletionRequest",
+    "EmbeddingsBody": "EmbeddingsRequest",
     "MessageBody": "Message",
     "_CallBody": "MessageToolCall",
     "_CalledFunction": "CalledFunction",
@@ -69,15 +69,15 @@ PUBLIC_NAMES: Final = {
     "_FunctionBody": "ToolFunction",
     "ChoiceBody": "ToolChoice",
     "_FunctionName": "ToolChoiceFunction",
-    "_ChatCompletion": "ChatCompletion",
+    "ChatCompletion": "ChatCompletion",
     "millrace.wire.render_chat._Choice": "ChatChoice",
     "_Message": "AnswerMessage",
     "_ToolCall": "AnswerToolCall",
     "_Function": "AnswerFunction",
-    "_Completion": "Completion",
+    "Completion": "Completion",
     "millrace.wire.render_completion._Choice": "CompletionChoice",
-    "_EmbeddingList": "EmbeddingList",
-    "_ModelList": "ModelList",
+    "EmbeddingList": "EmbeddingList",
+    "ModelList": "ModelList",
     "ModelCard": "Model",
     "ReceiptForm": "Receipt",
     "TokensForm": "Tokens",
@@ -88,17 +88,17 @@ PUBLIC_NAMES: Final = {
     "PriceTierForm": "PriceTier",
     "HealthForm": "Health",
     "ReadyForm": "Readiness",
-    "_Envelope": "ErrorEnvelope",
+    "Envelope": "ErrorEnvelope",
 }
 """What a form is called outside; one that is not listed loses its underscore."""
 
 TYPES: Final[tuple[type[Struct], ...]] = (
-    _ChatBody, _CompletionBody, _EmbeddingsBody, _ChatCompletion, _Completion, _EmbeddingList, _ModelList, ModelCard,
-    PriceForm, TextPart, ReceiptForm, BalanceForm, UsageForm, HealthForm, ReadyForm, _Envelope,
+    ChatBody, CompletionBody, EmbeddingsBody, ChatCompletion, Completion, EmbeddingList, ModelList, ModelCard,
+    PriceForm, TextPart, ReceiptForm, BalanceForm, UsageForm, HealthForm, ReadyForm, Envelope,
 )  # fmt: skip
 
 REFUSED: Final[dict[str, dict[str, str]]] = {
-    "ChatRequest": dict(_REFUSED),
+    "ChatRequest": dict(NOT_SUPPORTED),
     "CompletionRequest": {"suffix": "is not supported; models here continue a text, they do not fill it in"},
     "EmbeddingsRequest": {"dimensions": "is not supported; vectors have the model's own length"},
     "Message": {"audio": "models here read text only", "function_call": "is deprecated and not supported; use tool_calls"},
@@ -112,7 +112,7 @@ REFUSED: Final[dict[str, dict[str, str]]] = {
 """Parameters of the original API that change the answer and are not honoured: 422, by name."""
 
 _NARROWER: Final[dict[tuple[str, str], Schema]] = {
-    **{("ChatRequest", name): {"enum": [*values, None], "default": None} for name, values in _ONLY.items()},
+    **{("ChatRequest", name): {"enum": [*values, None], "default": None} for name, values in ACCEPTED_ONLY.items()},
     ("CompletionRequest", "echo"): {"enum": [False, None], "default": None},
     ("CompletionRequest", "prompt"): {
         "anyOf": [

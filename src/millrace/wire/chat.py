@@ -36,7 +36,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     prompt_cache_key: str | None
 
 
-class _ChatBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ChatBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[list[MessageBody], Meta(min_length=1)]
     max_completion_tokens: Annotated[int, Meta(ge=1, le=TOKENS_MAX)] | None = None
     logprobs: bool | None = None
@@ -59,7 +59,7 @@ class _ChatBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: bool | None = None
     verbosity: str | None = None
 
-    # Refused by name, see _REFUSED.
+    # Refused by name, see NOT_SUPPORTED.
     audio: Any = None
     chat_template_kwargs: Any = None
     enable_thinking: Any = None
@@ -73,7 +73,7 @@ class _ChatBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     web_search_options: Any = None
 
 
-_REFUSED: Final = {
+NOT_SUPPORTED: Final = {
     "audio": "models here answer with text only",
     "chat_template_kwargs": "is not supported; thinking is set by reasoning_effort",
     "enable_thinking": 'is not supported; use reasoning_effort ("none" turns thinking off)',
@@ -87,7 +87,7 @@ _REFUSED: Final = {
     "web_search_options": "is not supported; give the model a search tool in tools",
 }
 
-_ONLY: Final = {
+ACCEPTED_ONLY: Final = {
     "modalities": (["text"],),
     "prompt_cache_retention": ("in_memory",),
     "service_tier": ("auto", "default"),
@@ -95,14 +95,14 @@ _ONLY: Final = {
     "verbosity": ("medium",),
 }
 
-_DECODER = msgspec.json.Decoder(_ChatBody)
+_DECODER = msgspec.json.Decoder(ChatBody)
 
 
 def parse_chat(body: bytes) -> ChatRequest:
     """The request, or a Refusal that names the first parameter that cannot be honoured."""
     asked = decode_body(body, _DECODER)
-    refuse_given(asked, _REFUSED)
-    for name, accepted in _ONLY.items():
+    refuse_given(asked, NOT_SUPPORTED)
+    for name, accepted in ACCEPTED_ONLY.items():
         value = getattr(asked, name)
         if value is not None and value not in accepted:
             unsupported(name, f"only {' or '.join(map(_said, accepted))} is supported")
@@ -120,7 +120,7 @@ def parse_chat(body: bytes) -> ChatRequest:
     )
 
 
-def _prompt(asked: _ChatBody) -> ChatPrompt:
+def _prompt(asked: ChatBody) -> ChatPrompt:
     tools = parse_tools(asked.tools or [])
     return ChatPrompt(
         messages=parse_messages(asked.messages),
@@ -129,7 +129,7 @@ def _prompt(asked: _ChatBody) -> ChatPrompt:
     )
 
 
-def _sampling(asked: _ChatBody) -> Sampling:
+def _sampling(asked: ChatBody) -> Sampling:
     if asked.top_logprobs and not asked.logprobs:
         invalid("top_logprobs", "needs logprobs: true")
     return sampling_of(
@@ -143,7 +143,7 @@ def _sampling(asked: _ChatBody) -> Sampling:
     )
 
 
-def _max_tokens(asked: _ChatBody) -> int | None:
+def _max_tokens(asked: ChatBody) -> int | None:
     older, newer = asked.max_tokens, asked.max_completion_tokens
     if older is not None and newer is not None and older != newer:
         invalid("max_tokens", f"{older} contradicts max_completion_tokens {newer}; send one of them")

@@ -27,7 +27,7 @@ class CompletionRequest(Struct, frozen=True, kw_only=True):
     user: str | None
 
 
-class _CompletionBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CompletionBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prompt: str | list[Any]
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
     best_of: Annotated[int, Meta(ge=1, le=20)] | None = None
@@ -35,7 +35,7 @@ class _CompletionBody(SampledBody, frozen=True, kw_only=True, forbid_unknown_fie
     suffix: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(_CompletionBody)
+_DECODER = msgspec.json.Decoder(CompletionBody)
 
 
 def parse_completion(body: bytes) -> CompletionRequest:

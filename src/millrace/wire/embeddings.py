@@ -24,7 +24,7 @@ class EmbeddingsRequest(Struct, frozen=True, kw_only=True):
     user: str | None
 
 
-class _EmbeddingsBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EmbeddingsBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: ModelName
     input: str | Annotated[list[Any], Meta(min_length=1, max_length=TEXTS_MAX)]
     encoding_format: Literal["float", "base64"] | None = None
@@ -43,14 +43,14 @@ class _EmbeddingsUsage(Struct, frozen=True):
     total_tokens: int
 
 
-class _EmbeddingList(Struct, frozen=True):
+class EmbeddingList(Struct, frozen=True):
     object: Literal["list"]
     data: list[_Embedding]
     model: str
     usage: _EmbeddingsUsage
 
 
-_DECODER = msgspec.json.Decoder(_EmbeddingsBody)
+_DECODER = msgspec.json.Decoder(EmbeddingsBody)
 
 
 def parse_embeddings(body: bytes) -> EmbeddingsRequest:
@@ -75,7 +75,7 @@ def render_embeddings(
 ) -> bytes:
     """The whole answer, vectors in the order of the texts."""
     return encode(
-        _EmbeddingList(
+        EmbeddingList(
             object="list",
             data=[
                 _Embedding("embedding", index, _base64(vector) if encoding == "base64" else vector)

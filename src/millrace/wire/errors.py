@@ -44,7 +44,7 @@ class _Error(Struct, frozen=True):
     limit: str | UnsetType
 
 
-class _Envelope(Struct, frozen=True):
+class Envelope(Struct, frozen=True):
     error: _Error
 
 
@@ -52,5 +52,5 @@ def render_error(refusal: Refusal) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`, and `limit` where one was met; `retry_after_s` is a header."""
     limit = UNSET if refusal.limit is None else refusal.limit
     return encode(
-        _Envelope(_Error(refusal.sentence, ERROR_TYPES[refusal.reason], refusal.param, refusal.reason.value, limit))
+        Envelope(_Error(refusal.sentence, ERROR_TYPES[refusal.reason], refusal.param, refusal.reason.value, limit))
     )

@@ -22,7 +22,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     prices: Mapping[str, Any] | None = None
 
 
-class _ModelList(Struct, frozen=True):
+class ModelList(Struct, frozen=True):
     object: Literal["list"]
     data: list[ModelCard]
 
@@ -34,4 +34,4 @@ def render_model(card: ModelCard) -> bytes:
 
 def render_model_list(cards: Iterable[ModelCard]) -> bytes:
     """The list, in the order given."""
-    return encode(_ModelList("list", list(cards)))
+    return encode(ModelList("list", list(cards)))

@@ -40,7 +40,7 @@ class _Choice(Struct, frozen=True, kw_only=True):
     finish_reason: Finish | None
 
 
-class _ChatCompletion(Struct, frozen=True, kw_only=True):
+class ChatCompletion(Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["chat.completion"] = "chat.completion"
     created: int
@@ -54,7 +54,7 @@ def render_chat(
 ) -> bytes:
     """The answer; `created` in Unix seconds, `counts` as settled."""
     return encode(
-        _ChatCompletion(
+        ChatCompletion(
             id=answer_id(CHAT, request_id),
             created=created,
             model=model,

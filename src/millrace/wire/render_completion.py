@@ -20,7 +20,7 @@ class _Choice(Struct, frozen=True, kw_only=True):
     finish_reason: Finish | None
 
 
-class _Completion(Struct, frozen=True, kw_only=True):
+class Completion(Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["text_completion"] = "text_completion"
     created: int
@@ -34,7 +34,7 @@ def render_completion(
 ) -> bytes:
     """The answer; `created` in Unix seconds, `counts` as settled."""
     return encode(
-        _Completion(
+        Completion(
             id=answer_id(COMPLETION, request_id),
             created=created,
             model=model,

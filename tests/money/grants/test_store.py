@@ -161,13 +161,24 @@ def test_an_expired_gift_goes_back_to_promotion(house: House) -> None:
 
 
 def test_grants_that_running_requests_hold_whole_do_not_stop_the_sweep(house: House) -> None:
-    """More of them than are looked at in one sweep, and the others are expired all the same."""
-    for number in range(5):
-        house.give("acme", "1", expires_in_s=DAY_S)
-        house.hold(number, "acme", 1_000, 0)
+    """As many of them as are looked at in one sweep, and the others are expired all the same."""
+    for _ in range(grants.EXPIRED_AT_ONCE):
+        house.give("acme", "0.001", expires_in_s=DAY_S)
+    assert house.hold(1, "acme", grants.EXPIRED_AT_ONCE, 0).legs == grants.EXPIRED_AT_ONCE
+    house.give("acme", "1", expires_in_s=DAY_S + 1)
+    house.clock.advance(DAY_S + 1)
+    assert house.expire() == 1
+    assert house.balance("acme").balance == NANO
+    assert house.disagreements() == []
+
+
+def test_an_expired_grant_is_not_spent(house: House) -> None:
+    """Also when no sweep has come yet: at its very instant it is over."""
     house.give("acme", "1", expires_in_s=DAY_S)
     house.clock.advance(DAY_S)
-    assert house.do(lambda tx: grants.expire(tx, house.clock.now())) == 1
+    assert house.balance("acme").available == 0
+    with pytest.raises(Refusal):
+        house.hold(1, "acme", 1, 0)
 
 
 def test_a_clock_that_steps_back_revives_nothing(house: House) -> None:

@@ -193,6 +193,8 @@ def test_an_account_never_overflows(books: Ledger) -> None:
         t3     single  cash>purse    1 overflows_account
         t4     single  purse>income  {MAX_NANO} ok
         t5     single  slate>income  1 overflows_account
+        t6     single  slate>purse   1 overflows_account
+        p3     pending slate>purse   1 overflows_account
         purse  = 0 {MAX_NANO} 0 {MAX_NANO}
         slate  = 0 0 0 0
         """

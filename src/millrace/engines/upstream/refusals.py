@@ -32,7 +32,7 @@ class Upstream4xx(Struct):
     detail: object = None
 
 
-class _Envelope(Struct):
+class Envelope(Struct):
     error: Upstream4xx | str | None = None
     message: str | None = None
     param: str | None = None
@@ -42,7 +42,7 @@ class _Envelope(Struct):
 def parse_error(body: bytes) -> Upstream4xx:
     """What the upstream says of its refusal; empty for a body that is not of a known form."""
     try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
+        envelope = msgspec.json.decode(body, type=Envelope)
     except msgspec.DecodeError:
         return Upstream4xx()
     if isinstance(envelope.error, str):

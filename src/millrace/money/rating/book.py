@@ -21,8 +21,8 @@ PRICE_MAX: Final = 1_000_000 * NANO
 """One whole unit of a currency a token: more is a slip of the pen, and up to it no request can overflow an account."""
 
 _PRICES = ("input", "cached_input", "output")
-_KEYS = frozenset({"model", "currency", "effective_from", "batch_multiplier", "tiers", *_PRICES})
-_TIER_KEYS = frozenset({"up_to_input_tokens", *_PRICES})
+PRICE_KEYS = frozenset({"model", "currency", "effective_from", "batch_multiplier", "tiers", *_PRICES})
+TIER_KEYS = frozenset({"up_to_input_tokens", *_PRICES})
 
 
 class PriceTier(Struct, frozen=True):
@@ -85,7 +85,7 @@ def parse_price(mapping: Mapping[str, object], *, where: str) -> NewPrice:
 
     A price comes from a file, so every refusal is a BAD_SETTING, those of an amount, currency or date included.
     """
-    _refuse_strangers(mapping, _KEYS, where)
+    _refuse_strangers(mapping, PRICE_KEYS, where)
     try:
         return NewPrice(
             model=_model(mapping, where),
@@ -119,7 +119,7 @@ def _tiers(mapping: Mapping[str, object], where: str) -> tuple[PriceTier, ...]:
         place = f"{where}.tiers[{index}]"
         if not isinstance(table, dict):
             raise _refusal(place, "write it as a [[prices.tiers]] table")
-        _refuse_strangers(table, _TIER_KEYS, place)
+        _refuse_strangers(table, TIER_KEYS, place)
         tiers.append(_tier(table, _up_to(table, place), place))
     _refuse_disorder(tiers, where)
     return tuple(tiers)
