@@ -12,6 +12,7 @@ install: .venv/installed
 .venv/installed: $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Millrace needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose another: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv .venv || { echo "The venv module is missing; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing the locked dependencies into .venv (once, about half a minute) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -166,11 +166,10 @@ class World:
     async def kill(self) -> None:
         """`kill -9`: no write, no answer and no byte to a client comes after this."""
         self.db.die()
-        doomed = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-        while doomed:
+        while doomed := asyncio.all_tasks() - {asyncio.current_task()}:  # a cancelled one may leave another behind
             for task in doomed:
                 task.cancel()
-            _, doomed = await asyncio.wait(doomed)
+            await asyncio.wait(doomed)
 
     async def boot(self) -> None:
         self.db = MemoryDatabase(self.house, self.rng)

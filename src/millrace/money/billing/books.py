@@ -202,8 +202,9 @@ class Books:
     def _settled(self, task: asyncio.Task[Usage]) -> None:
         """A settlement whose caller was cancelled has nobody else to tell that it failed."""
         self._settling.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a settlement failed, the sweeper goes on with it", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log_failure(error)
 
     async def _sweep(self, journal: Journal) -> int:
         """One request that cannot be resolved does not keep the others, or the grants, from being swept."""
@@ -264,4 +265,12 @@ def _delete_segments(folder: Path) -> None:
 def _log_failures(results: Sequence[object]) -> None:
     for result in results:
         if isinstance(result, Exception):
-            _log.error("a hold could not be resolved, the next sweep tries again", exc_info=result)
+            _log_failure(result)
+
+
+def _log_failure(error: BaseException) -> None:
+    """A refusal is an event in a sentence; anything else is a bug, and its place is wanted."""
+    if isinstance(error, Refusal):
+        _log.warning("a hold is not resolved yet, the next sweep tries again: %s", error.sentence)
+    else:
+        _log.error("a hold could not be resolved, the next sweep tries again", exc_info=error)
