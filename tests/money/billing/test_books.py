@@ -180,6 +180,25 @@ def test_a_caller_cancelled_while_holding_leaves_an_orphan_for_the_sweeper(gatew
     play(scene)
 
 
+def test_a_hold_that_its_stream_lost_is_settled_at_its_watermark(gateway: Gateway) -> None:
+    """A stream that breaks without settling lets go of its hold: the sweeper bills what surely went out."""
+
+    async def scene() -> None:
+        await gateway.books.open()
+        hold = await gateway.hold(1)
+        gateway.release(hold, 20, 10)
+        assert await gateway.books.sweep() == 0
+        del hold
+        assert gateway.books.live == 0
+        assert await gateway.books.sweep() == 1
+        usage = gateway.usage(1)
+        assert usage is not None
+        assert (usage.tokens.output, usage.waived, usage.status) == (10, 10, Status.FAILED)
+        assert gateway.house.disagreements() == []
+
+    play(scene)
+
+
 def test_a_request_held_again_is_not_swept(gateway: Gateway) -> None:
     """Found as an orphan, asked for again before the sweeper came to it: it has a stream of its own now."""
 

@@ -1,17 +1,18 @@
 """The books as the gateway sees them: hold, extend, progress, settle; recovery on boot and the sweeper while running.
 
-Theory of operation. A request is *live* from before its hold is written until its settlement is on disk, and only its
-own stream settles it. Every open hold of this epoch that is not live is an orphan (its caller was cancelled between the
-hold and the answer), which the sweeper resolves; every open hold of an earlier epoch belonged to a server that is gone,
-which `open` resolves. Both bill what the journal says was surely handed over and waive the rest, so that nothing stays
-reserved for ever and nobody pays for what he did not get. Resolving is idempotent in the database: whoever comes second
-gets the first's row.
+Theory of operation. A request is *live* from before its hold is written until its settlement is on disk, as long as
+somebody has its `Hold` in hand, and only its own stream settles it. Every open hold of this epoch that is not live is
+an orphan (its caller was cancelled between the hold and the answer, or lost it without settling), which the sweeper
+resolves; every open hold of an earlier epoch belonged to a server that is gone, which `open` resolves. Both bill what
+the journal says was surely handed over and waive the rest, so that nothing stays reserved for ever and nobody pays for
+what he did not get. Resolving is idempotent in the database: whoever comes second gets the first's row.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
@@ -39,8 +40,8 @@ SETTLE_TRIES = 5
 SETTLE_RETRY_S = 0.2
 
 
-class Hold(Struct):
-    """A running request's reservation, as its own stream sees it."""
+class Hold(Struct, weakref=True):
+    """A running request's reservation, as its own stream sees it. Whoever lets go of it unsettled leaves it to the sweeper."""
 
     request_id: str
     raw_id: bytes
@@ -68,7 +69,7 @@ class Books:
         self._clock = clock
         self._make_journal = journal
         self._journal: Journal | None = None
-        self._live: dict[str, Hold] = {}
+        self._live: WeakValueDictionary[str, Hold] = WeakValueDictionary()
         self._unsettled: dict[str, tuple[Hold, Outcome]] = {}
         self._settling: set[asyncio.Task[Usage]] = set()
         self.epoch = 0
