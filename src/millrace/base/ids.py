@@ -11,7 +11,8 @@ _FIRST_MAX = "7"  # and 2 more, which are 0
 _BYTES = 16
 _PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]  # two digits at a time take half as long
 _SHIFTS = range(5 * (_DIGITS - 2), -1, -10)
-_VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
+_LETTERS = frozenset(_ALPHABET)
+_TO_PYTHONS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the digits that int() knows
 
 
 class Ids:
@@ -33,12 +34,9 @@ class Ids:
 def id_bytes(identifier: str) -> bytes:
     """The 16 bytes behind an identifier, for fixed-size records. Raises ValueError for a text that is not one."""
     prefix, _, digits = identifier.rpartition("_")
-    if not prefix or len(digits) != _DIGITS or digits[0] > _FIRST_MAX or any(letter not in _VALUE for letter in digits):
+    if not prefix or len(digits) != _DIGITS or digits[0] > _FIRST_MAX or not _LETTERS.issuperset(digits):
         raise ValueError(f"{identifier!r} is not an identifier")
-    value = 0
-    for letter in digits:
-        value = value << 5 | _VALUE[letter]
-    return value.to_bytes(16, "big")
+    return int(digits.translate(_TO_PYTHONS), 32).to_bytes(16, "big")
 
 
 def id_from_bytes(prefix: str, raw: bytes) -> str:
