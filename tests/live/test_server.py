@@ -54,7 +54,9 @@ def test_the_head_of_a_request_is_bounded_in_bytes_and_time(server: Cloud) -> No
     assert b"headers_too_large" in large
     assert exchange(server, b"GET /healthz HTTP/1.1\r\nHost:").startswith(b"HTTP/1.1 408 ")
     assert exchange(server, b"").startswith(b"HTTP/1.1 408 ")
-    assert exchange(server, b"\x16\x03\x01 hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    nonsense = exchange(server, b"\x16\x03\x01 hello\r\n\r\n")
+    assert nonsense.startswith(b"HTTP/1.1 400 ")
+    assert b"invalid_http" in nonsense
 
 
 def test_the_body_of_a_request_is_bounded_in_bytes_and_time(server: Cloud) -> None:

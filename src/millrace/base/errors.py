@@ -12,6 +12,7 @@ class Reason(StrEnum):
 
     INVALID_REQUEST = "invalid_request"
     INVALID_JSON = "invalid_json"
+    INVALID_HTTP = "invalid_http"
     INVALID_API_KEY = "invalid_api_key"
     TENANT_SUSPENDED = "tenant_suspended"
     SCOPE_MISSING = "scope_missing"

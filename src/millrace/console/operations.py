@@ -148,6 +148,7 @@ OPERATIONS: Final = (
 MEANINGS: Final = {
     Reason.INVALID_REQUEST: "A parameter has a value that it cannot have; param names it.",
     Reason.INVALID_JSON: "The body is not JSON; the message says at which byte, line and column.",
+    Reason.INVALID_HTTP: "What came is not an HTTP/1.1 request; the connection is closed.",
     Reason.INVALID_API_KEY: "There is no key, or it is wrong or revoked.",
     Reason.TENANT_SUSPENDED: "The tenant has been suspended by the operator.",
     Reason.SCOPE_MISSING: "The key does not open this: inference for answers, read for receipts, balance and usage.",

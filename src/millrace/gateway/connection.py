@@ -131,7 +131,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(self._refusal or Refusal(Reason.INVALID_JSON, f"{msg} Send HTTP/1.1 as RFC 9112 has it."))
+        self._refuse(self._refusal or Refusal(Reason.INVALID_HTTP, f"{msg} Send HTTP/1.1 as RFC 9112 has it."))
 
     def _is_closing(self) -> bool:
         return self.transport.is_closing()

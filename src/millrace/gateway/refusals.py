@@ -7,6 +7,7 @@ from millrace.base.errors import Reason, Refusal
 STATUS: Final[dict[Reason, int]] = {
     Reason.INVALID_REQUEST: 422,
     Reason.INVALID_JSON: 400,
+    Reason.INVALID_HTTP: 400,
     Reason.INVALID_API_KEY: 401,
     Reason.TENANT_SUSPENDED: 403,
     Reason.SCOPE_MISSING: 403,

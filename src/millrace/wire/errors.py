@@ -10,6 +10,7 @@ from millrace.wire.json_body import encode
 ERROR_TYPES: Final[dict[Reason, str]] = {
     Reason.INVALID_REQUEST: "invalid_request_error",
     Reason.INVALID_JSON: "invalid_request_error",
+    Reason.INVALID_HTTP: "invalid_request_error",
     Reason.INVALID_API_KEY: "authentication_error",
     Reason.TENANT_SUSPENDED: "permission_error",
     Reason.SCOPE_MISSING: "permission_error",
