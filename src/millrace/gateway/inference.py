@@ -101,7 +101,7 @@ class Inference:
         offer = self._admission.offer(asked.model, caller)
         if not offer.engine.embeds:
             raise makes_no_embeddings(asked.model)
-        sizes = [await offer.engine.measure(TextPrompt(text=text)) for text in asked.texts]
+        sizes = await asyncio.gather(*(offer.engine.measure(TextPrompt(text=text)) for text in asked.texts))
         for index, size in enumerate(sizes):
             if size.exact and size.tokens > offer.model.context_tokens:
                 raise Refusal(
