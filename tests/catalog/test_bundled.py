@@ -34,7 +34,6 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         bundled.bundled_model(file)
 
 
-@pytest.mark.skipif(not bundled.PATH.is_file(), reason="the bundled model has not been trained in this checkout")
 def test_the_package_s_own_file_is_sound() -> None:
     """The file that ships can be read and is small enough to ship."""
     model = bundled.bundled_model()

@@ -1,5 +1,6 @@
 """What the streams of both completions have in common: an envelope, encoded once, around each piece (SSE)."""
 
+from abc import ABC, abstractmethod
 from typing import Final
 
 from millrace.base.errors import Refusal
@@ -17,7 +18,7 @@ def render_error_frame(refusal: Refusal) -> bytes:
     return b"data: " + render_error(refusal) + b"\n\n"
 
 
-class Frames:
+class Frames(ABC):
     """The frames of one stream, each complete: `data: {…}` and the blank line.
 
     With `include_usage` every frame of a choice says `"usage": null`, as in the API, or carries the usage so far.
@@ -28,13 +29,13 @@ class Frames:
         self._head = b"data: " + identity[:-1] + b',"choices":['
         self._end = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
 
+    @abstractmethod
     def opening(self, choice: int = 0) -> bytes:
         """The frame before a choice's first chunk, empty where the form has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def chunk(self, chunk: Chunk, usage_each: bool = False) -> bytes:
         """The frame of a chunk, empty where the chunk has nothing that a caller sees."""
-        raise NotImplementedError
 
     def usage(self, counts: TokenCounts) -> bytes:
         """The last frame before DONE: no choices, the usage as settled."""
