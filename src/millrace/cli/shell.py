@@ -85,7 +85,7 @@ class Shell:
 
 def group(name: str, help_text: str) -> typer.Typer:
     """A group of commands, such as `millrace tenant …`."""
-    made = typer.Typer(name=name, help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    made = typer.Typer(name=name, help=help_text, short_help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
     made.callback()(_remember)
     return made
 
@@ -102,10 +102,15 @@ def command(app: typer.Typer, name: str, *, example: str) -> Callable[[Callable[
         own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
         run.__doc__ = work.__doc__
         run.__signature__ = inspect.Signature([*_CONTEXT, *own, *_COMMON])  # type: ignore[attr-defined]  # typer reads it
-        app.command(name, epilog=f"\b\nExample:  {example}")(run)
+        app.command(name, epilog=f"\b\nExample:  {example}", short_help=_first_sentence(work.__doc__ or ""))(run)
         return work
 
     return register
+
+
+def _first_sentence(text: str) -> str:
+    """What the list of commands says of one: whole, since a sentence that is cut off says nothing."""
+    return " ".join(text.split("\n\n", 1)[0].split())
 
 
 _OWN: Final = inspect.Parameter.POSITIONAL_OR_KEYWORD
