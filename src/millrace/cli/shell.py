@@ -85,7 +85,9 @@ class Shell:
 
 def group(name: str, help_text: str) -> typer.Typer:
     """A group of commands, such as `millrace tenant …`."""
-    made = typer.Typer(name=name, help=help_text, short_help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+    made = typer.Typer(
+        name=name, help=help_text, short_help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    )
     made.callback()(_remember)
     return made
 
