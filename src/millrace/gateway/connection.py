@@ -2,7 +2,8 @@
 
 Two things that ASGI does not tell decide about money: when the client is gone, and when bytes have left this process. The
 transport's write buffer is given a high-water mark of 0, so 'not paused' means that the kernel has taken every byte: from
-then on not even `kill -9` takes them back, and what they carry may be billed.
+then on not even `kill -9` takes them back, and what they carry may be billed. With that mark each write is a system call at
+once, so the head of an answer waits for the first piece of its body, and both are one.
 """
 
 import asyncio
@@ -23,10 +24,14 @@ EXTENSION: Final = "millrace.connection"
 
 
 class Connection:
-    """What a request may know of its connection."""
+    """What a request may know of its connection, and ask of it."""
 
-    def __init__(self, closing: Callable[[], bool]) -> None:
+    def __init__(self, closing: Callable[[], bool], keep_head: Callable[[], None] = lambda: None) -> None:
         self._closing = closing
+        self.keep_head = keep_head
+        """The bytes that are written next wait for those that are written after them."""
+        self.whole = False
+        """Whether every request that began to come has come to its end: then no body has to be waited for."""
         self._listener: Callable[[], None] | None = None
         self._pending = False
         self._decided = asyncio.Event()
@@ -67,6 +72,29 @@ class Connection:
             self._listener()
 
 
+class OneWrite:
+    """A transport for uvicorn to write to, which can keep bytes back until the next ones."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._kept = b""
+        self.is_closing = transport.is_closing
+        self.close = transport.close
+        self.write: Callable[[bytes], None] = transport.write
+
+    def keep_next(self) -> None:
+        """Keep what is written next. It must be followed by more: what is still kept at the end is never sent."""
+        self.write = self._keep
+
+    def _keep(self, data: bytes) -> None:
+        self._kept = data
+        self.write = self._join
+
+    def _join(self, data: bytes) -> None:
+        self.write = self._transport.write
+        self.write(self._kept + data)
+
+
 class BoundedHttp(HttpToolsProtocol):
     """uvicorn's protocol with bounds: header bytes and time, number of connections. Refuses in the API's own form."""
 
@@ -82,12 +110,16 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
+        self._in_head = False
         self._refusal: Refusal | None = None
         self._connection = Connection(self._is_closing)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
+        one_write = OneWrite(transport)
+        self.transport = one_write  # type: ignore[assignment]  # all that uvicorn calls once the connection is made
+        self._connection.keep_head = one_write.keep_next
         self._start_header_timer()
         if len(self.connections) > self.limits.connections_max:
             self._refuse(
@@ -104,6 +136,12 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
         self._connection.lose()
 
+    def data_received(self, data: bytes) -> None:
+        """A head that came whole, as nearly all do, needs no timer."""
+        super().data_received(data)
+        if self._in_head and self._header_timer is None and not self.transport.is_closing():
+            self._start_header_timer()
+
     def pause_writing(self) -> None:
         self._connection.pause()
         super().pause_writing()
@@ -115,7 +153,9 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._header_bytes = 0
-        self._start_header_timer()
+        self._in_head = True
+        self._connection.whole = False
+        self._stop_header_timer()
         self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
 
     def on_url(self, url: bytes) -> None:
@@ -127,8 +167,13 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._stop_header_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._connection.whole = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal or Refusal(Reason.INVALID_HTTP, f"{msg} Send HTTP/1.1 as RFC 9112 has it."))

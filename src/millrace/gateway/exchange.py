@@ -60,6 +60,8 @@ class Exchange:
         declared = self.header(b"content-length")
         if declared is not None and int(declared) > limits.body_bytes_max:
             raise _too_large(limits)
+        if self.connection.whole:
+            return await self._read(limits)
         try:
             async with asyncio.timeout(limits.body_timeout_s):
                 return await self._read(limits)
@@ -69,7 +71,10 @@ class Exchange:
             ) from None
 
     async def start(self, status: int, fields: Headers) -> None:
+        """The status line and headers; they leave with the first piece of the body."""
         self.started = True
+        if self.method != "HEAD":
+            self.connection.keep_head()
         fields = [*fields, (b"x-request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": fields})
 

@@ -1,10 +1,23 @@
 """Prometheus metrics of one gateway, each with its help text. Tokens and times, never money: that is the ledger's."""
 
+from typing import NamedTuple
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from millrace.money.metering.usage import Usage
+from millrace.money.metering.usage import Status, Usage
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+_CLASSES = ("input", "cached_input", "output", "reasoning", "waived")
+
+
+class _Meters(NamedTuple):
+    """Those of one model: requests by how they ended, tokens in the order of _CLASSES."""
+
+    requests: dict[Status, Counter]
+    tokens: tuple[Counter, ...]
+    duration: Histogram
 
 
 class Metrics:
@@ -12,6 +25,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._of: dict[str, _Meters] = {}
         self._requests = Counter(
             "millrace_requests", "Inference requests settled, by model and how they ended.", ["model", "status"],
             registry=self.registry,
@@ -37,14 +51,24 @@ class Metrics:
         )
 
     def settled(self, usage: Usage, now: int) -> None:
-        self._requests.labels(usage.model, usage.status).inc()
-        for name, count in (
-            ("input", usage.tokens.input), ("cached_input", usage.tokens.cached_input), ("output", usage.tokens.output),
-            ("reasoning", usage.tokens.reasoning), ("waived", usage.waived),
-        ):  # fmt: skip
+        meters = self._of.get(usage.model)
+        if meters is None:
+            meters = self._of[usage.model] = self._meters(usage.model)
+        meters.requests[usage.status].inc()
+        tokens = usage.tokens
+        counts = (tokens.input, tokens.cached_input, tokens.output, tokens.reasoning, usage.waived)
+        for counter, count in zip(meters.tokens, counts, strict=True):
             if count:
-                self._tokens.labels(usage.model, name).inc(count)
-        self._duration.labels(usage.model).observe((now - usage.started_at) / 1e9)
+                counter.inc(count)
+        meters.duration.observe((now - usage.started_at) / 1e9)
+
+    def _meters(self, model: str) -> _Meters:
+        """Looked up once: a look-up by labels costs more than what it is looked up for."""
+        return _Meters(
+            requests={status: self._requests.labels(model, status) for status in Status},
+            tokens=tuple(self._tokens.labels(model, name) for name in _CLASSES),
+            duration=self._duration.labels(model),
+        )
 
     def refused(self, reason: str) -> None:
         self._responses.labels(reason).inc()

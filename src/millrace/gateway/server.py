@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -28,6 +29,10 @@ FILES_PER_CONNECTION: Final = 2
 
 FILES_BESIDE: Final = 256
 """Database, journal, logs, children, and what libraries hold open."""
+
+COLLECT_AFTER: Final = (20_000, 20, 20)
+"""Python's own (700, 10, 10) looks for unreachable cycles some times in each request, for 8 % of the processor time; few of
+our objects are in cycles, so memory stays where it is."""
 
 _log = logging.getLogger("millrace.gateway")
 
@@ -93,6 +98,7 @@ async def serve(app: App, listener: socket.socket, inference: Inference, limits:
         )
     )
     allow_open_files(limits)
+    _collect_rarely()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -114,3 +120,10 @@ async def serve(app: App, listener: socket.socket, inference: Inference, limits:
         await serving
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def _collect_rarely() -> None:
+    """What was made until now stays as long as the process does: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
