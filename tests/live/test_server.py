@@ -59,6 +59,15 @@ def test_the_head_of_a_request_is_bounded_in_bytes_and_time(server: Cloud) -> No
     assert b"invalid_http" in nonsense
 
 
+def test_a_line_break_between_requests_keeps_no_connection(server: Cloud) -> None:
+    """What is no request yet ends the wait for the next one: it may take as long as a head and no longer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
 def test_the_body_of_a_request_is_bounded_in_bytes_and_time(server: Cloud) -> None:
     """A body that is too large is 413 before it is read, one that does not come is 408."""
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.key}\r\n".encode()

@@ -25,7 +25,7 @@ TIMEOUT_S: Final = 120.0
 """For one answer of a small model on a slow machine."""
 
 QUESTION: Final = "Hello! What can you help me with?"
-STREAM_QUESTION: Final = "Do you have a warm jacket for the winter?"
+STREAM_QUESTION: Final = "Can I return shoes that don't fit?"
 LONG_QUESTION: Final = "Please tell me everything about each product of your shop, one after the other."
 
 LEAVE_AFTER: Final = 3

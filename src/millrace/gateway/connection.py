@@ -137,9 +137,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._connection.lose()
 
     def data_received(self, data: bytes) -> None:
-        """A head that came whole, as nearly all do, needs no timer."""
+        """A head that came whole, as nearly all do, needs no timer; what is no head yet, such as a line break, does."""
         super().data_received(data)
-        if self._in_head and self._header_timer is None and not self.transport.is_closing():
+        waiting = self._in_head or self.cycle is None or self.cycle.response_complete
+        timed = self._header_timer is not None or self.timeout_keep_alive_task is not None
+        if waiting and not timed and not self.transport.is_closing():
             self._start_header_timer()
 
     def pause_writing(self) -> None:
