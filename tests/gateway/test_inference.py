@@ -75,6 +75,21 @@ def test_a_client_that_leaves_pays_for_what_it_got(play: Scene, pieces: int) -> 
     play(scene, script=FakeScript(tokens=100))
 
 
+def test_chunks_that_come_together_leave_together(play: Scene) -> None:
+    """Tokens that the engine makes in one go are one piece on the wire, each with its frame, and are billed one by one."""
+
+    async def scene(world: Any) -> None:
+        answer = await world.chat(stream=True)
+        assert len(answer.pieces) == 8
+        assert len(answer.parts) == 3  # two bursts of four, and the end
+        assert (await world.receipt(answer))["tokens"]["output"] == 8
+        left = await world.chat(stream=True, on_part=leave_after(1))
+        assert len(left.pieces) == 4
+        assert (await world.receipt(left))["tokens"]["output"] == 4
+
+    play(scene, script=FakeScript(tokens=8, burst=4))
+
+
 def test_a_client_that_leaves_between_two_tokens_is_billed_exactly(play: Scene) -> None:
     """A client that leaves while the engine thinks is billed for every token it got and none besides."""
 

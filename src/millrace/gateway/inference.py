@@ -269,12 +269,20 @@ async def _deliver_whole(run: Run, body: bytes, counts: TokenCounts, counted_by:
 
 
 async def _stream(run: Run, admitted: Admitted, frames: Frames, usage_each: bool) -> Outcome:
-    """Release each chunk as it comes. The status line waits for the first one: until then a refusal still has its status."""
+    """Release each chunk as it comes, and those that came together in one piece.
+
+    The status line waits for the first of them: until then a refusal still has its status.
+    """
     counts, counted_by = TokenCounts(), CountedBy.ENGINE
+    waiting = b""
     async with aclosing(admitted.offer.engine.generate(admitted.order)) as chunks:
         async for chunk in chunks:
             counts, counted_by = chunk.counts, chunk.counted_by
-            frame = frames.chunk(chunk, usage_each)
+            frame = waiting + frames.chunk(chunk, usage_each)
+            if chunk.more:
+                waiting = frame
+                continue
+            waiting = b""
             if not run.exchange.started:
                 await run.exchange.start(200, SSE)
                 frame = b"".join([frames.opening(choice) for choice in range(admitted.order.choices)]) + frame

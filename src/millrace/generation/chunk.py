@@ -65,3 +65,5 @@ class Chunk(Struct, frozen=True, gc=False):
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
     counted_by: CountedBy = CountedBy.ENGINE
+    more: bool = False
+    """The next chunk is here already: whoever releases this one may do so together with it."""

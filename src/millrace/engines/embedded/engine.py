@@ -24,7 +24,7 @@ from millrace.engines.embedded.settings import CONNECTIONS_MAX, EmbeddedSettings
 from millrace.engines.life import Life
 from millrace.engines.protocol import Embeddings, EngineState, PromptSize, broke, makes_no_embeddings
 from millrace.engines.supervisor import Served, Supervisor
-from millrace.engines.upstream.answers import embed_upstream, metered
+from millrace.engines.upstream.answers import burst, embed_upstream
 from millrace.engines.upstream.meter import Meter, one_per_piece
 from millrace.engines.upstream.render import Call, Json, encode, render_order, render_prompt
 from millrace.generation.chunk import Chunk
@@ -123,10 +123,9 @@ class EmbeddedEngine:
         forced = None if forced_schema(order.prompt) is None else ForcedCalls(order)
         async with client.open(call.path, encode(call.body), order.request_id) as stream:
             while (frames := await stream.read()) is not None:
-                for frame in frames:
-                    for chunk in metered(meter, frame, self.settings.model):
-                        for released in (chunk,) if forced is None else forced.take(chunk):
-                            yield released
+                for chunk in burst(meter, frames, self.settings.model):
+                    for released in (chunk,) if forced is None else forced.take(chunk):
+                        yield released
         if not meter.complete:
             raise broke(self.settings.model)
 

@@ -97,14 +97,14 @@ class FakeEngine:
             await self._pause(script.first_token_delay_s)
             for burst in bursts(plans, script.burst):
                 await self._pause(script.token_delay_s)
-                for choice, step in burst:
+                for place, (choice, step) in enumerate(burst, 1):
                     if step.made:
                         await self._maybe_break(script, output)
                         output += 1
                         reasoning += bool(step.reasoning)
                         self._remember(order.request_id)
                     counts = TokenCounts(input_tokens, cached, output, reasoning)
-                    yield _chunk(order, choice, step, counts)
+                    yield _chunk(order, choice, step, counts, more=place < len(burst))
         finally:
             self.live -= 1
 
@@ -152,7 +152,7 @@ class FakeEngine:
             del self.generated[next(iter(self.generated))]
 
 
-def _chunk(order: Order, choice: int, step: Step, counts: TokenCounts) -> Chunk:
+def _chunk(order: Order, choice: int, step: Step, counts: TokenCounts, *, more: bool) -> Chunk:
     return Chunk(
         counts=counts,
         text=step.text,
@@ -161,4 +161,5 @@ def _chunk(order: Order, choice: int, step: Step, counts: TokenCounts) -> Chunk:
         finish=step.finish,
         tool_calls=step.tool_calls,
         logprobs=likelihoods(order, step),
+        more=more,
     )

@@ -12,7 +12,7 @@ from millrace.engines.protocol import Embeddings, EngineState, PromptSize, broke
 from millrace.engines.remote.settings import RemoteSettings
 from millrace.engines.remote.watch import Watch
 from millrace.engines.supervisor import Served, Supervisor
-from millrace.engines.upstream.answers import embed_upstream, metered, whole
+from millrace.engines.upstream.answers import burst, embed_upstream, whole
 from millrace.engines.upstream.client import Client, FrameStream, Upstream
 from millrace.engines.upstream.meter import CountText, Meter, one_per_piece
 from millrace.engines.upstream.render import Call, Json, encode, render_order, render_prompt
@@ -99,9 +99,8 @@ class RemoteEngine:
         async with AsyncExitStack() as stack:
             stream = await self._open(stack, client, call, order.request_id)
             while (frames := await stream.read()) is not None:
-                for frame in frames:
-                    for chunk in metered(meter, frame, self.settings.model):
-                        yield chunk
+                for chunk in burst(meter, frames, self.settings.model):
+                    yield chunk
         if not meter.complete:
             raise broke(self.settings.model)
 
@@ -152,6 +151,8 @@ def _tokens_max(prompt: Prompt, template_tokens: int) -> int:
     for message in prompt.messages:
         tokens += TOKENS_PER_MESSAGE_MAX + len((message.content or "").encode()) + len((message.name or "").encode())
         tokens += len((message.tool_call_id or "").encode())
-    body = {name: value for name, value in render_prompt(prompt).items() if name == "tools"}
     calls = [call for message in prompt.messages for call in message.tool_calls]
+    if not prompt.tools and not calls:
+        return tokens + 4  # the two empty forms below
+    body = {name: value for name, value in render_prompt(prompt).items() if name == "tools"}
     return tokens + len(json.dumps(body)) + len(json.dumps([(call.id, call.name, call.arguments) for call in calls]))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import structs
 
 from millrace.engines.protocol import Embeddings, broke
 from millrace.engines.upstream.client import Client
@@ -20,6 +21,14 @@ def metered(meter: Meter, frame: Frame, model: str) -> list[Chunk]:
         return meter.take(frame)
     except BadFrameError:
         raise broke(model) from None
+
+
+def burst(meter: Meter, frames: Sequence[Frame], model: str) -> list[Chunk]:
+    """The chunks of frames that came together; all but the last say so."""
+    chunks = [chunk for frame in frames for chunk in metered(meter, frame, model)]
+    if len(chunks) > 1:
+        chunks[:-1] = [structs.replace(chunk, more=True) for chunk in chunks[:-1]]
+    return chunks
 
 
 def whole(meter: Meter, answer: bytes, model: str) -> list[Chunk]:
