@@ -33,7 +33,9 @@ from millrace.engines.embedded.settings import EmbeddedSettings
 GOAL: Final = 0.98
 CALLERS: Final = (1, 8)
 CONNECTIONS_MAX: Final = 16
-MAX_TOKENS: Final = 128
+MAX_TOKENS: Final = 256
+NEVER: Final = {"0": -100, "1": -100, "2": -100}
+"""A bias against the tokens that end an answer of the bundled model: every answer has MAX_TOKENS, as a larger model's would."""
 PROMPTS: Final = (
     "Hello! What can you do for me?",
     "Do you have a quiet kettle for a small kitchen?",
@@ -160,7 +162,7 @@ async def _ask(session: aiohttp.ClientSession, place: Place, prompt: str) -> int
     """The tokens of one streamed answer. Raises RuntimeError for an answer that is none."""
     body = {
         "model": NAME, "messages": [{"role": "user", "content": prompt}], "max_tokens": MAX_TOKENS, "temperature": 0,
-        "stream": True, "stream_options": {"include_usage": True},
+        "logit_bias": NEVER, "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip
     headers = {"Authorization": f"Bearer {place.key}"}
     async with session.post(f"{place.url}/chat/completions", json=body, headers=headers) as response:
