@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from millrace.engines import process
 from millrace.engines.process import Process, how_it_ended
 from millrace.engines.supervisor import NotServingError
 
@@ -48,14 +47,13 @@ def test_stop_ends_and_reaps_the_child() -> None:
     assert not exists(asyncio.run(scene()))
 
 
-def test_a_child_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_ignores_sigterm_is_killed() -> None:
     """After its time SIGKILL follows."""
-    monkeypatch.setattr(process, "TERMINATE_S", 0.05)
 
     async def scene() -> str:
         child = await Process.spawn([sys.executable, "-c", IGNORES_TERM], b"")
         await child.line()
-        await child.stop()
+        await child.stop(terminate_s=0.05)
         return await child.gone()
 
     assert "SIGKILL" in asyncio.run(scene())

@@ -14,11 +14,6 @@ WAITS: Final[dict[str, int]] = {
 }
 """A ratchet: how many real waits a pure test file still has. It may only shrink."""
 
-PATCHED: Final[dict[str, int]] = {
-    "tests/engines/test_process.py": 1,  # TERMINATE_S should be an argument of Process.spawn
-}
-"""A ratchet: how many patches of our own code a file still has. It may only shrink."""
-
 PATCHES: Final = frozenset({"setattr", "setitem", "delattr"})
 
 
@@ -70,19 +65,14 @@ def test_pure_tests_do_not_wait() -> None:
 
 def test_no_patching_of_our_code() -> None:
     """What a test needs to replace is passed in: fakes with the real interface, never a patched module."""
-    places = []
+    findings = []
     for source in suite():
         for call, name in calls(source):
             patched = name.startswith("monkeypatch.") and name.rpartition(".")[2] in PATCHES
             mocked = name in ("patch", "patch.object") or name.startswith(("mock.patch", "unittest.mock"))
             if (patched or mocked) and "# not ours" not in source.line(call.lineno):
-                places.append(f"{source.at(call)}: {ast.unparse(call)}")
-    findings = ratchet(places, PATCHED)
-    assert not findings, told(
-        findings,
-        "pass the fake in; patching a library is allowed with `# not ours: why` on the line; where patches went, lower the "
-        "number in PATCHED",
-    )
+                findings.append(f"{source.at(call)}: {ast.unparse(call)}")
+    assert not findings, told(findings, "pass the fake in; patching a library is allowed with `# not ours: why` on the line")
 
 
 def test_the_ratchet_only_turns_one_way() -> None:

@@ -48,13 +48,13 @@ class Process:
         """Wait for its end, and say how it ended."""
         return how_it_ended(await self._process.wait())
 
-    async def stop(self) -> None:
-        """SIGTERM, after TERMINATE_S SIGKILL, and reap."""
+    async def stop(self, terminate_s: float = TERMINATE_S) -> None:
+        """SIGTERM, after that time SIGKILL, and reap."""
         process = self._process
         if process.returncode is None:
             process.terminate()
             try:
-                async with asyncio.timeout(TERMINATE_S):
+                async with asyncio.timeout(terminate_s):
                     await process.wait()
             except TimeoutError:
                 process.kill()
