@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
-SLOW := tests/scenarios tests/live tests/races tests/browser
+SLOW := tests/tidy tests/scenarios tests/live tests/races tests/browser
 PURE := -n auto tests $(addprefix --ignore=,$(SLOW))
+# The pure tests make hundreds of small databases; where memory can hold them no disk is waited for.
+IN_MEMORY := $(if $(wildcard /dev/shm),TMPDIR=/dev/shm)
 
 .PHONY: install run demo test pure check bench lock clean
 
@@ -24,11 +26,11 @@ demo: install
 	@$(BIN)/millrace demo
 
 test: install
-	$(BIN)/python -m pytest $(PURE)
+	$(IN_MEMORY) $(BIN)/python -m pytest $(PURE)
 	$(BIN)/python -m pytest $(SLOW)
 
 pure: install
-	$(BIN)/python -m pytest $(PURE)
+	$(IN_MEMORY) $(BIN)/python -m pytest $(PURE)
 
 check: install
 	$(BIN)/ruff check .
