@@ -7,9 +7,12 @@ import pytest
 
 from millrace.store.database import Database
 from millrace.store.migrations import Migration
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Tx
 
-NOTES = Migration(1, "0001_notes.sql", "CREATE TABLE note (text TEXT NOT NULL UNIQUE CHECK (text <> '')) STRICT;")
+NOTES = Migration(1, "0001_notes.sql", """
+CREATE TABLE note (seq INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE CHECK (text <> '')) STRICT;
+""")
 
 Work = Callable[[Tx], str]
 
@@ -20,11 +23,25 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def db(file: Path) -> Iterator[Database]:
-    database = Database(file)
+def db(file: Path) -> Iterator[SqliteDatabase]:
+    database = SqliteDatabase(file)
     database.migrate([NOTES])
     yield database
     database.close()
+
+
+@pytest.fixture
+def another(file: Path) -> Iterator[Callable[[], Database]]:
+    """Opens the same database once more, as another process does."""
+    opened: list[Database] = []
+
+    def once_more() -> Database:
+        opened.append(SqliteDatabase(file))
+        return opened[-1]
+
+    yield once_more
+    for database in opened:
+        database.close()
 
 
 @pytest.fixture
@@ -44,4 +61,4 @@ def add() -> Callable[[str], Work]:
 @pytest.fixture
 def notes(db: Database) -> Callable[[], list[str]]:
     """What a reader sees now."""
-    return lambda: db.read(lambda tx: [text for (text,) in tx.rows("SELECT text FROM note ORDER BY rowid")])
+    return lambda: db.read(lambda tx: [text for (text,) in tx.rows("SELECT text FROM note ORDER BY seq")])

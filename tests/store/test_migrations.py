@@ -8,6 +8,7 @@ from millrace import schema
 from millrace.base.errors import Reason, Refusal
 from millrace.store.database import Database
 from millrace.store.migrations import Migration, load, statements
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Conflict
 
 ONE = Migration(1, "0001_one.sql", "CREATE TABLE one (n INTEGER) STRICT;\n")
@@ -17,7 +18,7 @@ HALF = TWO._replace(sql="CREATE TABLE two (n INTEGER NOT NULL) STRICT;\nINSERT I
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Database:
-    return Database(tmp_path / "empty.db")
+    return SqliteDatabase(tmp_path / "empty.db")
 
 
 def tables(db: Database) -> list[str]:

@@ -18,12 +18,18 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> int:
-        """Nanoseconds from an arbitrary start that never go back: for durations and deadlines."""
+        """Nanoseconds from an arbitrary start, the same for all processes of a machine, that never go back: for durations
+        and deadlines.
+        """
         ...
 
     async def sleep(self, seconds: float) -> None:
         """Return no sooner than `seconds` from now."""
         ...
+
+
+_MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where there is such a clock: a lease ends for a laptop that was shut, too."""
 
 
 class SystemClock:
@@ -33,7 +39,7 @@ class SystemClock:
         return time.time_ns()
 
     def monotonic(self) -> int:
-        return time.monotonic_ns()
+        return time.clock_gettime_ns(_MONOTONIC)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     REQUEST_TIMEOUT = "request_timeout"
     CONFLICT = "conflict"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    IDEMPOTENCY_RUNNING = "idempotency_running"
+    IDEMPOTENCY_ANSWER_LOST = "idempotency_answer_lost"
     REQUEST_TOO_LARGE = "request_too_large"
     HEADERS_TOO_LARGE = "headers_too_large"
     UNSUPPORTED_PARAMETER = "unsupported_parameter"

@@ -6,13 +6,26 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from millrace.base.errors import Reason, Refusal
+from millrace.store.named import Statement
 from millrace.store.transaction import Tx
 
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 
-_CREATE = """CREATE TABLE IF NOT EXISTS migration (
-  number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL
-) STRICT"""
+_CREATE = Statement(
+    "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL) STRICT",
+    "CREATE TABLE IF NOT EXISTS migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL)",
+)
+
+_IS_THERE = Statement(
+    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'migration'",
+    "SELECT count(*) FROM (SELECT to_regclass('migration') AS found) AS looked WHERE found IS NOT NULL",
+)
+
+_ALONE = Statement(
+    "SELECT 1",  # SQLite has one writer at a time
+    "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(7814207436)",
+)
+"""Servers that start together migrate one after the other; the later ones find nothing to do."""
 
 
 class Migration(NamedTuple):
@@ -25,17 +38,19 @@ class Migration(NamedTuple):
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
-def load(package: str) -> list[Migration]:
-    """The migrations of a package's folder in order. A gap or a doubled number is a bug and raises ValueError."""
-    found = sorted(entry.name for entry in files(package).iterdir() if _FILE.fullmatch(entry.name))
-    loaded = [Migration(int(name[:4]), name, (files(package) / name).read_text(encoding="utf-8")) for name in found]
+def load(package: str, folder: str = "") -> list[Migration]:
+    """The migrations of a package, or of a folder in it, in order. A gap or a doubled number is a bug: ValueError."""
+    place = files(package) / folder if folder else files(package)
+    found = sorted(entry.name for entry in place.iterdir() if _FILE.fullmatch(entry.name))
+    loaded = [Migration(int(name[:4]), name, (place / name).read_text(encoding="utf-8")) for name in found]
     if [migration.number for migration in loaded] != list(range(1, len(loaded) + 1)):
-        raise ValueError(f"the migrations of {package} are not numbered 1, 2, 3, …: {found}")
+        raise ValueError(f"the migrations of {package}{folder and f'/{folder}'} are not numbered 1, 2, 3, …: {found}")
     return loaded
 
 
 def apply(tx: Tx, all_migrations: list[Migration]) -> int:
     """Apply what is missing inside the caller's transaction."""
+    tx.rows(_ALONE)
     tx.run(_CREATE)
     applied = {number: (name, digest) for number, name, digest in tx.rows("SELECT number, name, sha256 FROM migration")}
     _refuse_strangers(applied, all_migrations)
@@ -50,21 +65,30 @@ def apply(tx: Tx, all_migrations: list[Migration]) -> int:
     return len(missing)
 
 
+def schema_version(tx: Tx) -> int:
+    """The number of the newest migration that the database has; 0 where it has none. Only reads."""
+    if not tx.rows(_IS_THERE)[0][0]:
+        return 0
+    newest = tx.rows("SELECT max(number) FROM migration")[0][0]
+    return newest or 0
+
+
 def statements(sql: str) -> list[str]:
-    """Split a file at semicolons that end a line, outside of trigger bodies (BEGIN … END;)."""
+    """Split a file at semicolons that end a line, outside of bodies (BEGIN … END; of a trigger, $$ … $$ of a function)."""
     parts: list[str] = []
     current: list[str] = []
-    in_body = False
+    in_body = quoted = False
     for line in sql.splitlines():
         code = line.split("--", 1)[0].strip()
         if not code:
             continue
         current.append(line)
-        if code.upper().endswith("BEGIN"):
+        quoted ^= code.count("$$") % 2 == 1
+        if not quoted and code.upper().endswith("BEGIN"):
             in_body = True
         if code.upper() == "END;":
             in_body = False
-        if code.endswith(";") and not in_body:
+        if code.endswith(";") and not in_body and not quoted:
             parts.append("\n".join(current))
             current = []
     if current:

@@ -1,33 +1,47 @@
 """Group commit: one thread owns the writable connection, and all that waits while a commit runs shares the next one.
 
 A piece of work is a function of a transaction. It runs inside a savepoint of its own, so a refusal undoes it alone and
-its neighbours in the same commit keep theirs. An answer is given only after the commit that holds it is on disk.
+its neighbours in the same commit keep theirs. Operations of one batch that wait together are handed to it together: a
+hundred of them cost little more than the few statements of one. An answer is given only after the commit that holds it
+is on disk.
 """
 
 import asyncio
 import contextlib
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from itertools import groupby
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import apsw
-
-from millrace.base.errors import Refusal
-from millrace.store.sqlite import UNAVAILABLE, SqliteTx, closing
-from millrace.store.transaction import Tx
+from millrace.base.errors import Reason, Refusal
+from millrace.store.transaction import Batch, Lost, Session, Tx
 
 BATCH_MAX = 1_000
 """Pieces of work in one commit: at about 20 µs each a caller waits at most some 20 ms behind a full batch."""
 
+PATIENCE_S: Final = 5.0
+"""How long a transaction that was lost is tried again before everybody in it is told that the database is not there."""
+
+RETRY_S: Final = (0.0, 0.01, 0.05, 0.2, 0.5)
+"""Waits between the tries; the last one repeats."""
+
 Work = Callable[[Tx], Any]
+Committed = Callable[[int, int], None]
+"""Told of each commit on the writer's thread: the pieces of work in it, and the nanoseconds that it took."""
+
 AnyFuture = asyncio.Future[Any] | Future[Any]
 
 
 class _Item(NamedTuple):
-    work: Work
+    """Either a piece of work, or an operation of a batch."""
+
+    work: Work | None
+    batch: "Batch[Any, Any] | None"
+    op: Any
     future: AnyFuture
     loop: asyncio.AbstractEventLoop | None
 
@@ -41,13 +55,13 @@ class _Answer(NamedTuple):
 class Writer:
     """Owns the writable connection from a thread of its own.
 
-    `close` finishes what was taken in and stops the thread.
+    `close` finishes what was taken in and stops the thread. `wait` is how it waits between tries.
     """
 
-    def __init__(self, connection: apsw.Connection, unavailable: Callable[[Exception], Refusal]) -> None:
-        self._connection = connection
-        self._unavailable = unavailable
-        self._tx = SqliteTx(connection)
+    def __init__(self, session: Session, *, wait: Callable[[float], object] = time.sleep) -> None:
+        self._session = session
+        self._wait = wait
+        self.committed: Committed = _unwatched
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._closing = False
         self._guard = threading.Lock()
@@ -55,10 +69,12 @@ class Writer:
         self._thread.start()
 
     def submit(self, work: Work, future: AnyFuture, loop: asyncio.AbstractEventLoop | None) -> None:
-        with self._guard:
-            if self._closing:
-                raise closing()
-            self._queue.put(_Item(work, future, loop))
+        self._put(_Item(work, None, None, future, loop))
+
+    def post(
+        self, batch: "Batch[Any, Any]", op: object, future: AnyFuture, loop: asyncio.AbstractEventLoop | None
+    ) -> None:
+        self._put(_Item(None, batch, op, future, loop))
 
     def close(self) -> None:
         with self._guard:
@@ -67,13 +83,22 @@ class Writer:
                 self._queue.put(None)
         self._thread.join()
 
+    def _put(self, item: _Item) -> None:
+        with self._guard:
+            if self._closing:
+                raise closing()
+            self._queue.put(item)
+
     def _serve(self) -> None:
         open_ = True
         while open_:
             batch, open_ = self._take()
             if batch:
-                _deliver(self._commit(batch))
-        self._connection.close()
+                begun = time.monotonic_ns()
+                answers = self._commit(batch)
+                self.committed(len(batch), time.monotonic_ns() - begun)
+                _deliver(answers)
+        self._session.close()
 
     def _take(self) -> tuple[list[_Item], bool]:
         first = self._queue.get()
@@ -88,44 +113,98 @@ class Writer:
                 batch.append(item)
         return batch, True
 
-    def _commit(self, batch: list[_Item]) -> list[_Answer]:
-        """Run all in one transaction.
+    def _commit(self, items: list[_Item]) -> list[_Answer]:
+        """Run all in one transaction, again where that may help.
 
-        Where the transaction itself fails, nothing of the batch is kept and each is told.
+        Where the transaction itself fails, nothing of it is kept and each is told.
         """
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            answers = [self._answer(item) for item in batch]
-            self._connection.execute("COMMIT")
-        except UNAVAILABLE as error:
-            self._roll_back()
-            return [_Answer(item, None, self._unavailable(error)) for item in batch]
-        except Exception as error:  # noqa: BLE001 - a bug, told to all; a dead writer would leave everybody waiting
-            self._roll_back()
-            return [_Answer(item, None, error) for item in batch]
+        patience = time.monotonic() + PATIENCE_S
+        for wait_s in _waits():
+            try:
+                return self._try(items)
+            except Exception as error:  # noqa: BLE001 - told to all; a dead writer would leave everybody waiting
+                lost = self._lost(error)
+                self._session.roll_back()
+                if lost is None:  # a bug
+                    return [_Answer(item, None, error) for item in items]
+                if not lost.again or time.monotonic() + wait_s > patience:
+                    return [_Answer(item, None, lost.refusal) for item in items]
+            self._wait(wait_s)
+        raise AssertionError("unreachable")
+
+    def _try(self, items: list[_Item]) -> list[_Answer]:
+        self._session.begin()
+        answers: list[_Answer] = []
+        for batch, members in groupby(items, key=lambda item: item.batch):
+            together = list(members)
+            answers += self._alone(together) if batch is None else self._together(batch, together)
+        self._session.commit()
         return answers
 
-    def _roll_back(self) -> None:
-        with contextlib.suppress(apsw.Error):  # SQLite has rolled back by itself after some errors
-            self._connection.execute("ROLLBACK")
+    def _alone(self, items: list[_Item]) -> list[_Answer]:
+        answers = []
+        for item in items:
+            assert item.work is not None
+            answers.append(self._kept_or_undone(item, item.work))
+        return answers
 
-    def _answer(self, item: _Item) -> _Answer:
-        self._connection.execute("SAVEPOINT item")
+    def _together(self, batch: "Batch[Any, Any]", items: list[_Item]) -> list[_Answer]:
+        """What breaks the batch as a whole is found by running its operations one by one."""
+        if len(items) == 1:
+            return [self._single(batch, items[0])]
+        self._session.savepoint()
         try:
-            value = item.work(self._tx)
-        except UNAVAILABLE:
-            raise  # the whole transaction is in doubt
+            results = batch(self._session.tx, [item.op for item in items])
+            self._session.release()
+        except Exception as error:
+            if self._lost(error) is not None:
+                raise
+            self._session.roll_back_to()
+            return [self._single(batch, item) for item in items]
+        return [_answered(item, result) for item, result in zip(items, results, strict=True)]
+
+    def _single(self, batch: "Batch[Any, Any]", item: _Item) -> _Answer:
+        answer = self._kept_or_undone(item, lambda tx: batch(tx, [item.op])[0])
+        return answer if answer.error is not None else _answered(item, answer.value)
+
+    def _kept_or_undone(self, item: _Item, work: Work) -> _Answer:
+        self._session.savepoint()
+        try:
+            value = work(self._session.tx)
+            self._session.release()
         except StopIteration as error:  # a future cannot carry it
             return self._undone(item, RuntimeError(f"the work raised StopIteration({error.value!r})"))
-        except Exception as error:  # noqa: BLE001 - handed to whoever asked, who decides
+        except Exception as error:
+            if self._lost(error) is not None:
+                raise  # the whole transaction is in doubt
             return self._undone(item, error)
-        self._connection.execute("RELEASE item")
         return _Answer(item, value, None)
 
     def _undone(self, item: _Item, error: Exception) -> _Answer:
-        self._connection.execute("ROLLBACK TO item")
-        self._connection.execute("RELEASE item")
+        self._session.roll_back_to()
         return _Answer(item, None, error)
+
+    def _lost(self, error: Exception) -> Lost | None:
+        return error if isinstance(error, Lost) else self._session.lost(error)
+
+
+def _unwatched(pieces: int, duration_ns: int) -> None:
+    """Nobody watches."""
+
+
+def closing() -> Refusal:
+    """The database takes nothing in any more."""
+    return Refusal(Reason.STORE_UNAVAILABLE, "the database is being closed", retry_after_s=1)
+
+
+def _answered(item: _Item, result: Any) -> _Answer:
+    return _Answer(item, None, result) if isinstance(result, Exception) else _Answer(item, result, None)
+
+
+def _waits() -> Iterator[float]:
+    yield from RETRY_S
+    while True:
+        yield RETRY_S[-1]
 
 
 def _deliver(answers: list[_Answer]) -> None:

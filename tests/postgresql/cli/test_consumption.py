@@ -1,0 +1,3 @@
+"""`millrace receipt`, `balance` and `usage` on PostgreSQL."""
+
+from tests.cli.test_consumption import *  # noqa: F403 - each of its tests is one of this file
