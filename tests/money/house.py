@@ -3,20 +3,25 @@
 Cast: `acme` pays in advance, `bolt` is billed at the month's end and may owe 5 yuan, `mole` is a stranger to both.
 """
 
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from millrace.base.clock import FakeClock
-from millrace.base.ids import id_from_bytes
+from millrace.base.ids import id_bytes, id_from_bytes
 from millrace.base.money import NANO, parse_amount
-from millrace.generation.chunk import CountedBy, TokenCounts
-from millrace.money.audit.store import audit
+from millrace.generation.chunk import NO_TOKENS, CountedBy, TokenCounts
+from millrace.money.audit.run import audit
 from millrace.money.billing import store as billing
+from millrace.money.billing.desk import Ours
 from millrace.money.billing.hold import OpenHold, Outcome, Payer
+from millrace.money.billing.orders import Order, ToExtend, ToHold, ToSettle
+from millrace.money.epochs import store as epochs
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Balance, Funding, Grant
+from millrace.money.metering.journal import Journal
 from millrace.money.metering.usage import Status, Usage
 from millrace.money.rating.book import PriceVersion, parse_price
 from millrace.money.rating.store import import_price
@@ -24,6 +29,7 @@ from millrace.schema import migrations
 from millrace.store import migrations as migrating
 from millrace.store.database import Database
 from millrace.store.sqlite import SqliteTx, connect
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Tx
 
 T = TypeVar("T")
@@ -45,6 +51,11 @@ PRICES: Final = (
 def seed(tx: Tx) -> None:
     """Tables, cast and prices."""
     migrating.apply(tx, migrations())
+    move_in(tx)
+
+
+def move_in(tx: Tx) -> None:
+    """Cast and prices, where the tables are there."""
     for name, mode, limit in (("acme", "prepaid", 0), ("bolt", "postpaid", CREDIT_LIMIT), ("mole", "prepaid", 0)):
         tx.run(
             "INSERT INTO tenant VALUES (:id, :name, :mode, 'CNY', :credit, 0)",
@@ -82,9 +93,25 @@ def outcome(input_: int, output: int, *, status: Status = Status.COMPLETED, waiv
     return Outcome(status=status, counts=TokenCounts(input_, 0, output, 0), counted_by=CountedBy.ENGINE, waived=waived)
 
 
+def record(number: int, *, output: int, confirmed: int, input_: int = 100) -> bytes:
+    """What the progress journal writes for a request: so much is about to be released, so much surely went out before it."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder), 1)
+        raw_id = id_bytes(request(number))
+        said = TokenCounts(input_, 0, confirmed, 0) if confirmed else NO_TOKENS
+        journal.record(raw_id, TokenCounts(input_, 0, output, 0), said, CountedBy.ENGINE)
+        journal.close()
+        return journal.records()[raw_id]
+
+
 def disagreements(tx: Tx) -> list[str]:
     """What the auditor finds; [] when the books are right."""
     return [f"{check.name}: {check.detail}" for check in audit(tx) if not check.ok]
+
+
+def begin_epoch(tx: Tx, now: int) -> tuple[int, int]:
+    """A server's epoch and slot, for a house that has one server at a time."""
+    return epochs.begin(tx, now=now, lease_now=now, home="", lock=lambda _: None)
 
 
 @cache
@@ -103,7 +130,8 @@ class House:
         self.connection = connect(Path(":memory:"), writable=True)
         self.connection.deserialize("main", _seeded())
         self.tx = SqliteTx(self.connection)
-        self.epoch = self.do(lambda tx: billing.begin_epoch(tx, self.clock.now()))
+        self.epoch, self.slot = self.do(lambda tx: begin_epoch(tx, self.clock.now()))
+        self.taken: frozenset[int] = frozenset()
         self.price = {model: price_of(self.tx, model) for model in ("tiny", "free")}
         self._grants = 0
 
@@ -131,29 +159,53 @@ class House:
         )  # fmt: skip
         return self.do(lambda tx: grants.give(tx, grant))
 
+    def reborn(self) -> int:
+        """The server dies, and the next one takes over what it left; returns the dead epoch."""
+        dead = self.epoch
+        self.epoch, self.slot = self.do(lambda tx: begin_epoch(tx, self.clock.now()))
+        self.taken |= {dead}
+        return dead
+
+    @property
+    def ours(self) -> Ours:
+        """Who serves."""
+        return Ours(self.epoch, self.slot, self.taken)
+
+    def ask(self, *orders: Order) -> list[Any]:
+        """What the orders come to when they are served together: values and exceptions."""
+        return self.do(lambda tx: billing.serve(tx, orders, self.ours, self.clock.now()))
+
+    def must(self, order: Order) -> Any:
+        """The order's value; what it is refused with is raised."""
+        (answer,) = self.ask(order)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     def hold(
         self, number: int, name: str, input_bound: int, output_bound: int, *, model: str = "tiny", budget: bool = False
     ) -> OpenHold:
-        return self.do(
-            lambda tx: billing.hold(
-                tx, request_id=request(number), payer=payer(name, budget=budget), price=self.price[model],
-                input_bound=input_bound, output_bound=output_bound, epoch=self.epoch, now=self.clock.now(),
+        made: OpenHold = self.must(
+            ToHold(
+                request_id=request(number), payer=payer(name, budget=budget), price=self.price[model],
+                input_bound=input_bound, output_bound=output_bound,
             )
-        )
+        )  # fmt: skip
+        return made
 
     def extend(
         self, number: int, name: str, output_bound: int, *, model: str = "tiny", budget: bool = False
     ) -> OpenHold:
         who = payer(name, budget=budget)
-        return self.do(
-            lambda tx: billing.extend(tx, request(number), who, self.price[model], output_bound, self.clock.now())
+        extended: OpenHold = self.must(
+            ToExtend(request_id=request(number), payer=who, price=self.price[model], output_bound=output_bound)
         )
+        return extended
 
     def settle(self, number: int, input_: int, output: int, *, model: str = "tiny", waived: int = 0) -> Usage:
         ended = outcome(input_, output, waived=waived)
-        return self.do(
-            lambda tx: billing.resolve(tx, request(number), ended, self.price[model], self.clock.now())
-        )
+        usage: Usage = self.must(ToSettle(request_id=request(number), outcome=ended, price=self.price[model]))
+        return usage
 
     def expire(self) -> int:
         return self.do(lambda tx: grants.expire(tx, self.clock.now()))
@@ -183,4 +235,4 @@ class House:
 def on_disk(folder: Path) -> Database:
     """The same house in a file, behind the real door."""
     (folder / "millrace.db").write_bytes(_seeded())
-    return Database(folder / "millrace.db")
+    return SqliteDatabase(folder / "millrace.db")

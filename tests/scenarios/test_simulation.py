@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from tests.money.house import House, payer, request
-from tests.money.memory import MemoryDatabase, disk_full
+from tests.money.memory import MemoryDatabase, bury, disk_full
 
 from millrace.base.errors import Reason, Refusal
 from millrace.generation.chunk import NO_TOKENS, CountedBy, TokenCounts
@@ -89,6 +89,7 @@ class World:
         self.house = House()
         self.clients: list[Client] = []
         self.db = MemoryDatabase(self.house, self.rng)
+        self.books: Books | None = None
         self.streams: dict[int, asyncio.Task[None]] = {}
         self.refusals = self.rng.choice((0.0, 0.0, 0.05, 0.3))
         for name in ("acme", "bolt", "mole"):
@@ -156,16 +157,18 @@ class World:
 
     async def kill_and_boot(self) -> None:
         await self.kill()
-        booted = False
-        while not booted:
-            with contextlib.suppress(Refusal):
-                await self.boot()
-                booted = True
+        refusals = self.refusals
+        while not await self.booted():
+            await self.kill()
+            self.refusals /= 2  # somebody makes room
+        self.refusals = self.db.refusals = refusals
         self.audit()
 
     async def kill(self) -> None:
         """`kill -9`: no write, no answer and no byte to a client comes after this."""
         self.db.die()
+        if self.books is not None:
+            bury(self.books)
         while doomed := asyncio.all_tasks() - {asyncio.current_task()}:  # a cancelled one may leave another behind
             for task in doomed:
                 task.cancel()
@@ -178,6 +181,14 @@ class World:
             self.db, self.folder, self.house.clock, journal=lambda folder, epoch: FullJournal(folder, epoch, self)
         )
         await self.books.open()
+
+    async def booted(self) -> bool:
+        try:
+            await self.boot()
+        except Refusal as refusal:
+            expect(refusal)
+            return False
+        return True
 
     def quieten(self) -> None:
         """The disk has room again, and the clients hang on."""

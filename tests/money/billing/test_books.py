@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.money.house import House, disagreements, on_disk, outcome, payer, request
-from tests.money.memory import MemoryDatabase, disk_full
+from tests.money.memory import MemoryDatabase, bury, disk_full
 
 from millrace.base.clock import FakeClock
 from millrace.base.errors import Reason, Refusal
@@ -35,6 +35,7 @@ class Gateway:
         self.books = Books(self.db, folder, self.house.clock)
 
     async def reboot(self) -> Recovery:
+        bury(self.books)
         self.books = Books(self.db, self.folder, self.house.clock)
         return await self.books.open()
 
@@ -60,7 +61,7 @@ class Refusing(MemoryDatabase):
         self.kept = False
         self.gate: asyncio.Event | None = None
 
-    async def write(self, work: Callable[[Tx], object]) -> object:  # type: ignore[override]
+    async def commit(self, work: Callable[[Tx], object]) -> object:  # type: ignore[override]
         if self.gate is not None:
             await self.gate.wait()
         if self.refuse:
@@ -68,7 +69,7 @@ class Refusing(MemoryDatabase):
             if self.kept:
                 self.house.do(work)
             raise disk_full()
-        return await super().write(work)
+        return await super().commit(work)
 
 
 @pytest.fixture
@@ -379,7 +380,8 @@ def test_a_lower_final_count_is_what_a_crash_bills(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("refused_after", range(5))
 def test_a_recovery_that_is_stopped_is_taken_up_again(gateway: Gateway, refused_after: int) -> None:
-    """Stopped after any of its writes, the next boot goes on: journals stay until the last hold is resolved."""
+    """Stopped after any of its writes (begin, fence, settle all, tend, end), the next boot goes on: journals stay until then.
+    """
 
     async def scene() -> None:
         await gateway.books.open()
@@ -388,18 +390,21 @@ def test_a_recovery_that_is_stopped_is_taken_up_again(gateway: Gateway, refused_
         left = refused_after
 
         class Stopping(MemoryDatabase):
-            async def write(self, work: Callable[[Tx], object]) -> object:  # type: ignore[override]
+            async def commit(self, work: Callable[[Tx], object]) -> object:  # type: ignore[override]
                 nonlocal left
                 if left == 0:
                     raise disk_full()
                 left -= 1
-                return await super().write(work)
+                return await super().commit(work)
 
+        bury(gateway.books)
+        stopped = Books(Stopping(gateway.house), gateway.folder, gateway.house.clock)
         with pytest.raises(Refusal):
-            await Books(Stopping(gateway.house), gateway.folder, gateway.house.clock).open()
-        assert len(segments(gateway.folder)) == 1
+            await stopped.open()
+        bury(stopped)
+        assert len(segments(gateway.folder)) == min(2, 1 + refused_after)
         recovery = await gateway.reboot()
-        assert (recovery.settled, recovery.waived) == (4 - max(0, refused_after - 1), 10 * recovery.settled)
+        assert (recovery.settled, recovery.waived) == (4 if refused_after < 3 else 0, 10 * recovery.settled)
         assert sum(usage.tokens.output for number in range(4) if (usage := gateway.usage(number))) == 40
         assert gateway.house.disagreements() == []
 
@@ -520,11 +525,11 @@ def test_two_writers_on_one_file_admit_exactly_what_there_is(tmp_path: Path) -> 
                 *(both[n % 2].hold(request(n), payer("acme"), house.price["tiny"], 500, 250) for n in range(1_000)),
                 return_exceptions=True,
             )
-            held = [hold for hold in asked if isinstance(hold, Hold)]
+            held = [(both[n % 2], hold) for n, hold in enumerate(asked) if isinstance(hold, Hold)]
             assert len(held) == 300
             refusals = [one.reason for one in asked if isinstance(one, Refusal)]
             assert refusals == [Reason.INSUFFICIENT_CREDIT] * 700
-            await asyncio.gather(*(both[n % 2].settle(hold, outcome(500, n % 250)) for n, hold in enumerate(held)))
+            await asyncio.gather(*(books.settle(hold, outcome(500, n % 250)) for n, (books, hold) in enumerate(held)))
             for books in both:
                 await books.close()
 

@@ -16,8 +16,7 @@ from millrace.base.errors import Reason, Refusal
 from millrace.base.money import NANO, render_amount
 from millrace.base.times import month_of
 from millrace.generation.chunk import CountedBy, TokenCounts
-from millrace.money.billing import store as billing
-from millrace.money.billing.hold import OpenHold
+from millrace.money.billing.books import _of_the_dead
 from millrace.money.grants.grant import PRIORITY, Funding
 from millrace.money.metering.journal import NOTHING_RECORDED, Watermark
 from millrace.money.metering.usage import Usage
@@ -151,15 +150,13 @@ class Machine(RuleBasedStateMachine):
         """The process dies; the next one resolves so many holds before it dies as well, and the one after it the rest.
         """
         for limit in (before_it_dies_too, len(self.running)):
-            self.house.epoch = billing.begin_epoch(self.house.tx, self.house.clock.now())
-            for dead in billing.holds_before(self.house.tx, self.house.epoch, limit):
-                self._recover(next(number for number in self.running if request(number) == dead.request_id), dead)
+            self.house.reborn()
+            dead = sorted(self.running)[:limit]
+            rows = self.house.ask(*(_of_the_dead(request(number), self.running[number].recorded) for number in dead))
+            for number, usage in zip(dead, rows, strict=True):
+                mark = self.running[number].recorded
+                self._resolved(number, usage, mark.billable.input, mark.billable.output, mark.waived)
         assert self.running == {}
-
-    def _recover(self, number: int, dead: OpenHold) -> None:
-        mark = self.running[number].recorded
-        usage = self.house.do(lambda tx: billing.resolve_dead(tx, dead, mark, self.house.clock.now()))
-        self._resolved(number, usage, mark.billable.input, mark.billable.output, mark.waived)
 
     @rule()
     def expire(self) -> None:

@@ -2,15 +2,18 @@
 """
 
 import pytest
-from tests.money.house import BUDGET, House, outcome, payer, request
+from msgspec import structs
+from tests.money.house import BUDGET, House, outcome, payer, record, request
 
 from millrace.base.errors import Reason, Refusal
 from millrace.base.money import NANO
 from millrace.base.times import parse_time
 from millrace.generation.chunk import CountedBy, TokenCounts
+from millrace.money.billing import books
 from millrace.money.billing import store as billing
 from millrace.money.billing.hold import Outcome, clip
-from millrace.money.metering.journal import Watermark
+from millrace.money.billing.orders import ToExtend, ToFlush, ToSettle
+from millrace.money.metering.journal import Watermark, read_record
 from millrace.money.metering.usage import Status
 from millrace.money.rating.book import parse_price
 from millrace.money.rating.store import import_price
@@ -120,7 +123,7 @@ def test_more_than_was_held_for_is_waived(house: House) -> None:
     house.give("acme", "10")
     house.hold(1, "acme", 100, 10)
     ended = Outcome(status=Status.COMPLETED, counts=TokenCounts(120, 110, 14, 13), counted_by=CountedBy.ENGINE, waived=1)
-    usage = house.do(lambda tx: billing.resolve(tx, request(1), ended, house.price["tiny"], house.clock.now()))
+    usage = house.must(ToSettle(request_id=request(1), outcome=ended))
     assert (usage.tokens, usage.waived) == (TokenCounts(100, 100, 10, 10), 1 + 20 + 4)
     assert usage.amount == 100 * 100_000 + 10 * 2_000_000
     assert house.disagreements() == []
@@ -212,11 +215,12 @@ def test_a_budget_is_not_overshot(house: House) -> None:
 
 
 def test_the_first_request_may_not_be_larger_than_the_budget(house: House) -> None:
-    """There is no row of the month yet, and the refusal leaves none."""
+    """There is no row of the month yet, and what the refusal leaves says that nothing is held or spent."""
     house.give("acme", "100")
     with pytest.raises(Refusal, match=r"has 2\.000000000 left"):
         house.hold(1, "acme", BUDGET // 1_000_000 + 1, 0, budget=True)
-    assert house.tx.rows("SELECT * FROM budget") == []
+    assert house.budget_of("key_acme_small", "2026-11") == (0, 0)
+    assert house.tx.rows("SELECT * FROM transfer WHERE kind = 'pending'") == []
 
 
 def test_a_request_counts_in_the_month_that_it_began_in(house: House) -> None:
@@ -252,9 +256,9 @@ def test_the_price_is_the_one_that_was_held_at(house: House) -> None:
     newer, made = house.do(lambda tx: import_price(tx, parse_price(dearer, where="prices"), house.clock.now()))
     assert made
     with pytest.raises(AssertionError, match="cannot be rated"):
-        house.do(lambda tx: billing.resolve(tx, request(1), outcome(1, 1), newer, house.clock.now()))
+        house.must(ToSettle(request_id=request(1), outcome=outcome(1, 1), price=newer))
     with pytest.raises(AssertionError, match="cannot be rated"):
-        house.do(lambda tx: billing.extend(tx, request(1), payer("acme"), newer, 200, house.clock.now()))
+        house.must(ToExtend(request_id=request(1), payer=payer("acme"), price=newer, output_bound=200))
     assert house.settle(1, 100, 0).amount == 100_000_000
     assert house.disagreements() == []
 
@@ -262,30 +266,52 @@ def test_the_price_is_the_one_that_was_held_at(house: House) -> None:
 def test_the_dead_are_settled_at_their_watermark(house: House) -> None:
     """What surely went out is charged, what was in doubt is waived; a request of which nothing is known is void."""
     house.give("acme", "10")
-    held = [house.hold(number, "acme", 100, 100) for number in (1, 2, 3)]
+    for number in (1, 2, 3):
+        house.hold(number, "acme", 100, 100)
     marks = (
         Watermark(TokenCounts(100, 0, 30, 0), 20, 0, CountedBy.ENGINE),
         Watermark(TokenCounts(100, 0, 30, 0), 0, 0, CountedBy.RELEASED_TEXT),
         Watermark(TokenCounts(150, 0, 130, 0), 120, 0, CountedBy.ENGINE),
     )
-    rows = [
-        house.do(lambda tx, dead=dead, mark=mark: billing.resolve_dead(tx, dead, mark, house.clock.now()))  # type: ignore[misc]
-        for dead, mark in zip(held, marks, strict=True)
-    ]
+    orders = [books._of_the_dead(request(number), mark) for number, mark in enumerate(marks, 1)]
+    strangers = house.ask(*(structs.replace(order, request_id=request(9)) for order in orders[:1]))
+    assert isinstance(strangers[0], LookupError)
+    house.reborn()
+    rows = house.ask(*orders)
     assert [(row.tokens.input, row.tokens.output, row.waived) for row in rows] == [(100, 20, 10), (0, 0, 130), (100, 100, 80)]
     assert {row.status for row in rows} == {Status.FAILED}
     assert house.disagreements() == []
 
 
-def test_an_epoch_ends_when_nothing_of_it_is_open(house: House) -> None:
-    """Numbers are never used twice."""
-    house.give("acme", "1")
-    house.hold(1, "acme", 1, 1)
-    assert not billing.end_epoch(house.tx, house.epoch, 5)
-    assert billing.begin_epoch(house.tx, 6) == house.epoch + 1
-    assert [hold.request_id for hold in billing.holds_before(house.tx, house.epoch + 1, 9)] == [request(1)]
-    house.settle(1, 1, 1)
-    assert billing.end_epoch(house.tx, house.epoch, 7)
+def test_only_its_own_server_or_its_taker_touches_a_hold(house: House) -> None:
+    """Everybody else is told who does; nothing changes."""
+    house.give("acme", "10")
+    house.hold(1, "acme", 100, 100)
+    house.reborn()
+    house.taken = frozenset()
+    for ask in (lambda: house.settle(1, 100, 1), lambda: house.extend(1, "acme", 200)):
+        with pytest.raises(Refusal, match="took over epoch 1") as refused:
+            ask()
+        assert refusal(refused) is Reason.STORE_UNAVAILABLE
+    assert house.balance("acme").held == 300_000_000
+    house.taken = frozenset({1})
+    assert house.settle(1, 100, 1).epoch == 1
+    assert house.disagreements() == []
+
+
+def test_what_an_epoch_left_is_read_in_pages_with_its_marks(house: House) -> None:
+    """By request, after one of them; what was flushed comes with it, and another epoch's is not there."""
+    house.give("acme", "10")
+    for number in (1, 2, 3):
+        house.hold(number, "acme", 100, 100)
+    mark = record(2, output=30, confirmed=20)
+    house.must(ToFlush(((request(2), mark),)))
+    assert billing.left_by(house.tx, 1, "", 2) == [(request(1), None), (request(2), read_record(mark)[1])]
+    assert billing.left_by(house.tx, 1, request(2), 2) == [(request(3), None)]
+    assert billing.left_by(house.tx, 2, "", 9) == []
+    house.reborn()
+    house.must(ToFlush(((request(1), mark),)))
+    assert billing.left_by(house.tx, 1, "", 1) == [(request(1), None)], "only its own server says how far a request is"
 
 
 def test_a_credit_limit_has_a_limit(house: House) -> None:

@@ -7,6 +7,7 @@ from tests.money.house import House, payer, request
 
 from millrace.base.errors import Reason, Refusal
 from millrace.base.money import MAX_NANO, NANO, parse_amount, render_amount
+from millrace.money.billing.store import SOURCES_FIRST
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Balance, Funding
 from millrace.money.ledger import names
@@ -98,21 +99,35 @@ def test_the_order_of_spending(house: House) -> None:
     sponsored = house.give("acme", "1", funding=Funding.SPONSOR)
     younger = house.give("acme", "1")
     order = [names.grant(grant.id) for grant in (sooner, soon, late, sponsored, own, younger)]
-    sources = grants.spendable(house.tx, "ten_acme", "CNY", house.clock.now())
-    assert [source.account for source in sources] == order
-    house.hold(1, "acme", 1_500, 0)
-    assert [(s.account, s.available) for s in grants.spendable(house.tx, "ten_acme", "CNY", house.clock.now())] == [
-        (order[1], NANO // 2), *((account, NANO) for account in order[2:]),
-    ]  # fmt: skip
+    assert [one.account for one in live(house)] == order
+    assert [one.account for one in live(house, first=2)] == order[:2]
+    held = house.hold(1, "acme", 1_500, 0)
+    assert [(leg.account, leg.amount) for leg in held.draws] == [(order[0], NANO), (order[1], NANO // 2)]
+    assert [(one.free, one.unspent) for one in live(house)] == [(0, NANO), (NANO // 2, NANO), *[(NANO, NANO)] * 4]
+    house.clock.advance(DAY_S)
+    assert [one.account for one in live(house)] == order[1:]
 
 
-def test_enough_for_looks_at_no_more_than_it_needs(house: House) -> None:
-    """A hold that fits into the first grants sees only them; one that does not sees all, and the credit."""
+def live(house: House, *, first: int = MAX_NANO) -> list[grants.Live]:
+    return grants.live(house.tx, ["ten_acme"], house.clock.now(), first=first)
+
+
+def test_the_first_of_each_tenant_are_looked_at(house: House) -> None:
+    """So many of each, not so many of all."""
+    for _ in range(3):
+        house.give("acme", "1")
+        house.give("bolt", "1")
+    found = grants.live(house.tx, ["ten_acme", "ten_bolt", "ten_mole"], house.clock.now(), first=2)
+    assert [one.tenant_id for one in found] == ["ten_acme"] * 2 + ["ten_bolt"] * 2
+
+
+def test_a_hold_larger_than_the_first_grants_sees_all_and_the_credit(house: House) -> None:
+    """Ten grants and what may be owed: all of it can be held by one request, and not a token more."""
     for _ in range(10):
         house.give("bolt", "1")
-    now = house.clock.now()
-    assert len(grants.enough_for(house.tx, "ten_bolt", "CNY", 3 * NANO, now)) == grants.SOURCES_FIRST
-    assert sum(source.available for source in grants.enough_for(house.tx, "ten_bolt", "CNY", 5 * NANO, now)) == 15 * NANO
+    with pytest.raises(Refusal):
+        house.hold(1, "bolt", 15_001, 0)
+    assert house.hold(1, "bolt", 15_000, 0).legs == 11
 
 
 def test_used_up_grants_are_forgotten(house: House) -> None:
@@ -123,8 +138,7 @@ def test_used_up_grants_are_forgotten(house: House) -> None:
         house.settle(number, 1, 0)
     house.give("acme", "1")
     house.hold(100, "acme", 500, 0)
-    live = house.tx.rows("SELECT grant_id FROM live_grant WHERE tenant_id = 'ten_acme'")
-    assert len(live) <= grants.SOURCES_FIRST
+    assert len(house.tx.rows("SELECT grant_id FROM live_grant WHERE tenant_id = 'ten_acme'")) <= SOURCES_FIRST
     assert house.disagreements() == []
 
 

@@ -13,6 +13,7 @@ from tests.money.house import House
 from millrace.base.money import MAX_NANO
 from millrace.money.ledger import store as ledger
 from millrace.money.ledger.entries import Account, Answer, Entry, Kind, Refused
+from millrace.money.ledger.sheet import Pending
 from millrace.money.ledger.trial_balance import totals
 from millrace.store.transaction import Conflict, Tx
 
@@ -237,9 +238,14 @@ def test_make_raises_what_was_refused(books: Ledger) -> None:
         ledger.make_new(books.tx, entry)
     with pytest.raises(Refused, match="exceeds_credit"):
         ledger.transfer(books.tx, id="b", debit="purse", credit="income", amount=6, at=0)
-    assert ledger.pending_amount(books.tx, _pend(books.tx)) == 3
-    with pytest.raises(LookupError):
-        ledger.pending_amount(books.tx, "a")
+
+
+def test_pendings_are_found_among_other_transfers(books: Ledger) -> None:
+    """A single transfer is none, and an id that nobody used is passed over."""
+    single = Entry(id="a", kind="single", amount=5, at=0, debit="cash", credit="purse")
+    ledger.make_new(books.tx, single)
+    pending = _pend(books.tx)
+    assert ledger.pendings(books.tx, ["a", pending, "z"]) == {pending: Pending("purse", "income", 3)}
 
 
 def _pend(tx: Tx) -> str:

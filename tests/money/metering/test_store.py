@@ -41,7 +41,7 @@ def test_a_request_has_one_row(used: House) -> None:
     row = metering.by_request(used.tx, request(2))
     assert row is not None
     with pytest.raises(Conflict):
-        metering.insert(used.tx, row)
+        metering.insert(used.tx, [row])
 
 
 def test_a_span_is_half_open_and_one_tenant(used: House) -> None:

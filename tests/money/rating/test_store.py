@@ -1,5 +1,6 @@
 """The price book in the database: versions only ever added, the one in force found by date, and seen quickly."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from millrace.money.rating.book import NewPrice, PriceTier, PriceVersion
 from millrace.money.rating.store import PriceBook, all_prices, import_price, price_at, price_by_id
 from millrace.schema import migrations
 from millrace.store.database import Database
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Conflict
 
 DAY = 86_400 * NS_PER_S
@@ -20,10 +22,14 @@ NOW = 1_700_000_000 * NS_PER_S
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "millrace.db")
+    database = SqliteDatabase(tmp_path / "millrace.db")
     database.migrate(migrations())
     yield database
     database.close()
+
+
+def current(book: PriceBook, model: str, currency: str) -> PriceVersion:
+    return asyncio.run(book.current(model, currency))
 
 
 def price(units: int, effective_from: int | None = None, *, model: str = "m", batch_ppm: int = 1_000_000) -> NewPrice:
@@ -146,12 +152,12 @@ def test_the_book_answers_from_memory_for_a_second(db: Database) -> None:
     clock = FakeClock(NOW)
     book = PriceBook(db, clock)
     put(db, price(1))
-    assert book.current("m", "CNY").id == "m/CNY/v1"
+    assert current(book, "m", "CNY").id == "m/CNY/v1"
     put(db, price(2), NOW)
     clock.advance(0.9)
-    assert book.current("m", "CNY").id == "m/CNY/v1"
+    assert current(book, "m", "CNY").id == "m/CNY/v1"
     clock.advance(0.1)
-    assert book.current("m", "CNY").id == "m/CNY/v2"
+    assert current(book, "m", "CNY").id == "m/CNY/v2"
 
 
 def test_the_book_changes_price_at_the_planned_instant(db: Database) -> None:
@@ -160,9 +166,9 @@ def test_the_book_changes_price_at_the_planned_instant(db: Database) -> None:
     book = PriceBook(db, clock)
     put(db, price(1))
     put(db, price(2, NOW + NS_PER_S // 2))
-    assert book.current("m", "CNY").id == "m/CNY/v1"
+    assert current(book, "m", "CNY").id == "m/CNY/v1"
     clock.advance(0.5)
-    assert book.current("m", "CNY").id == "m/CNY/v2"
+    assert current(book, "m", "CNY").id == "m/CNY/v2"
 
 
 def test_a_model_without_a_price_is_refused_by_name(db: Database) -> None:
@@ -170,12 +176,12 @@ def test_a_model_without_a_price_is_refused_by_name(db: Database) -> None:
     book = PriceBook(db, FakeClock(NOW))
     put(db, price(1))
     with pytest.raises(Refusal) as caught:
-        book.current("n", "EUR")
+        current(book, "n", "EUR")
     assert caught.value.reason is Reason.MODEL_NOT_FOUND
     assert caught.value.sentence == (
         "n has no price in EUR yet; the operator adds one with `millrace price import FILE`"
     )
     with pytest.raises(Refusal):
-        book.current("n", "CNY")
+        current(book, "n", "CNY")
     put(db, price(1, model="n"))
-    assert book.current("n", "CNY").id == "n/CNY/v1"
+    assert current(book, "n", "CNY").id == "n/CNY/v1"

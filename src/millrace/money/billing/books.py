@@ -1,30 +1,44 @@
-"""The books as the gateway sees them: hold, extend, progress, settle; recovery on boot and the sweeper while running.
+"""The books as the gateway sees them: hold, extend, progress, settle; recovery, take-over and the sweeper.
 
 Theory of operation. A request is *live* from before its hold is written until its settlement is on disk, as long as
 somebody has its `Hold` in hand, and only its own stream settles it. Every open hold of this epoch that is not live is
 an orphan (its caller was cancelled between the hold and the answer, or lost it without settling), which the sweeper
-resolves; every open hold of an earlier epoch belonged to a server that is gone, which `open` resolves. Both bill what
-the journal says was surely handed over and waive the rest, so that nothing stays reserved for ever and nobody pays for
-what he did not get. Resolving is idempotent in the database: whoever comes second gets the first's row.
+resolves. Every open hold of a server that is dead is resolved by whoever takes its epoch over. All of them bill what the
+journal says was surely handed over and waive the rest, so that nothing stays reserved for ever and nobody pays for what he
+did not get. Resolving is idempotent in the database: whoever comes second gets the first's row.
+
+Everything that is written goes through one batch, which begins by renewing the epoch's lease. A server that slept past its
+lease and was taken over finds itself *fenced* there: nothing of the batch is kept, its streams end, and it goes on with a
+new epoch. Where others may take over (`shared`), nothing is released past the lease either.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
-from millrace.base.clock import Clock
+from millrace.base.clock import NS_PER_S, Clock
 from millrace.base.errors import Reason, Refusal
-from millrace.base.ids import id_bytes
+from millrace.base.ids import id_bytes, id_from_bytes
 from millrace.generation.chunk import NO_TOKENS, CountedBy, TokenCounts
 from millrace.money.billing import store
+from millrace.money.billing.busy import Busy
+from millrace.money.billing.desk import Ours
 from millrace.money.billing.hold import OpenHold, Outcome, Payer
+from millrace.money.billing.life import Life, clear, lock_is_free
+from millrace.money.billing.orders import Order, Rate, Recalling, ToExtend, ToFlush, ToHold, ToSettle, ToTend
+from millrace.money.epochs import store as epochs
+from millrace.money.epochs.store import Other
 from millrace.money.grants import store as grants
-from millrace.money.metering.journal import NOTHING_RECORDED, Journal, Watermark, segments, watermarks
-from millrace.money.metering.usage import Usage
+from millrace.money.idempotency import store as idempotency
+from millrace.money.idempotency.claim import Answered, Claim
+from millrace.money.metering.journal import NOTHING_RECORDED, Journal, Watermark, epochs_in, watermarks
+from millrace.money.metering.usage import Status, Usage
 from millrace.money.rating.book import PriceVersion
 from millrace.store.database import Database
 from millrace.store.transaction import Tx
@@ -39,6 +53,18 @@ SETTLE_TRIES = 5
 
 SETTLE_RETRY_S = 0.2
 
+RECALL_S: Final = 2.0
+"""How long a hold waits for credit that lies in other servers' slices: some times what a living one takes to give it back."""
+
+RECALL_EVERY_S: Final = 0.05
+
+RELEASE_WAIT_S: Final = 10.0
+"""How long a stream stands still while the lease cannot be renewed: a restart of the database, a fail-over."""
+
+RELEASE_EVERY_S: Final = 0.02
+
+T = TypeVar("T")
+
 
 class Hold(Struct, weakref=True):
     """A running request's reservation, as its own stream sees it. Whoever lets go of it unsettled leaves it to the sweeper."""
@@ -48,43 +74,82 @@ class Hold(Struct, weakref=True):
     payer: Payer
     price: PriceVersion
     output_bound: int
+    epoch: int = 0
+    keyed: bool = False
 
 
 class Recovery(Struct, frozen=True):
-    """What a boot found and did: holds settled at their watermark, holds voided, tokens waived."""
+    """What a start or a take-over found and did: holds settled at their watermark, holds voided, tokens waived."""
 
     settled: int = 0
     voided: int = 0
     waived: int = 0
 
+    def __add__(self, other: "Recovery") -> "Recovery":
+        return Recovery(self.settled + other.settled, self.voided + other.voided, self.waived + other.waived)
+
+
+class Fenced(Refusal):
+    """Another server took this one's epoch over; nothing that was asked under it is done any more."""
+
+
+class _Served(NamedTuple):
+    """What an order came to, and the time before its batch renewed the lease."""
+
+    value: Any
+    asked_at: int
+
 
 class Books:
-    """One server's door to the money rooms. `open` it before serving, `close` it after the last request."""
+    """One server's door to the money rooms. `open` it before serving, `close` it after the last request.
+
+    `shared`: other servers have the same database, so the lease counts, and limits per minute are kept there. `far`: on
+    other machines too, so that how far requests have come is brought to the database.
+    """
 
     def __init__(
-        self, db: Database, folder: Path, clock: Clock, *, journal: Callable[[Path, int], Journal] = Journal
-    ) -> None:
+        self, db: Database, folder: Path, clock: Clock, *, shared: bool = False, far: bool = False,
+        journal: Callable[[Path, int], Journal] = Journal,
+    ) -> None:  # fmt: skip
         self._db = db
         self._folder = folder
         self._clock = clock
+        self._far = far
         self._make_journal = journal
         self._journal: Journal | None = None
+        self._life = Life(folder, clock, far=far)
+        self._ours = Ours(epoch=0, slot=1)
+        self._busy = Busy()
         self._live: WeakValueDictionary[str, Hold] = WeakValueDictionary()
-        self._unsettled: dict[str, tuple[Hold, Outcome]] = {}
+        self._sweeping: set[str] = set()
+        self._unsettled: dict[str, tuple[Hold, Outcome, Rate | None, Answered | None]] = {}
         self._settling: set[asyncio.Task[Usage]] = set()
-        self.epoch = 0
+        self._flushed: dict[bytes, bytes] = {}
+        self._beginning: asyncio.Task[None] | None = None
+        self._batch = self._serve  # one object, so that the writer sees that orders belong together
+        self.shared = shared
         self.recovery = Recovery()
+        self.fenced = 0
+        """How often this server was taken over while it slept."""
+
+    @property
+    def epoch(self) -> int:
+        return self._ours.epoch
+
+    @property
+    def live(self) -> int:
+        """Requests held and not settled."""
+        return len(self._live)
 
     async def open(self) -> Recovery:
-        """Begin a new epoch and resolve every hold that an earlier one left open. The caller holds the home's lock.
+        """Begin a new epoch and resolve every hold that the dead left open.
 
         Killed or refused at any point, the next `open` goes on where this one was: journals go only after the last
         hold.
         """
-        epoch = await self._db.write(lambda tx: store.begin_epoch(tx, self._clock.now()))
-        self.recovery = await self._recover(epoch)
-        self._journal = self._make_journal(self._folder, epoch)
-        self.epoch = epoch
+        await self._begin()
+        self.recovery = await self._take_over()
+        await self._tidy_folder()
         return self.recovery
 
     async def close(self) -> None:
@@ -92,47 +157,63 @@ class Books:
         journal, self._journal = self._journal, None
         if journal is None:
             return
+        over = False
         try:
             await asyncio.gather(*self._settling, return_exceptions=True)
             await self._sweep(journal)
-            over = await self._db.write(lambda tx: store.end_epoch(tx, self.epoch, self._clock.now()))
+            await self._ask(ToTend(all=True))
+            over = await self._db.write(partial(self._end, number=self.epoch))
+        except Fenced as fenced:
+            _log.warning("closing: %s", fenced.sentence)
         finally:
             journal.close()
+            self._life.unlock()
         if over:
-            _delete_segments(self._folder)
+            clear(self._folder, self.epoch)
 
-    @property
-    def live(self) -> int:
-        """Requests held and not settled."""
-        return len(self._live)
-
-    async def hold(self, request_id: str, payer: Payer, price: PriceVersion, input_bound: int, output_bound: int) -> Hold:
+    async def hold(
+        self, request_id: str, payer: Payer, price: PriceVersion, input_bound: int, output_bound: int, *,
+        rates: tuple[Rate, ...] = (), claim: Claim | None = None,
+    ) -> Hold:  # fmt: skip
         """Reserve the most that the request can cost; durable when this returns."""
         if self._journal is None:
             raise Refusal(Reason.STORE_UNAVAILABLE, "the books are closed; the server is starting or stopping", retry_after_s=1)
-        if request_id in self._live:
+        if request_id in self._live or request_id in self._sweeping:
             raise Refusal(Reason.CONFLICT, f"request {request_id} is running")
-        hold = Hold(request_id, id_bytes(request_id), payer, price, output_bound)
+        hold = Hold(request_id, id_bytes(request_id), payer, price, output_bound, self.epoch, claim is not None)
         self._live[request_id] = hold
+        self._busy.note(payer.tenant_id, self._clock.monotonic())
+        order = ToHold(
+            request_id=request_id, payer=payer, price=price, input_bound=input_bound, output_bound=output_bound,
+            rates=rates, claim=claim,
+        )  # fmt: skip
         try:
-            held = await self._db.write(
-                lambda tx: store.hold(
-                    tx, request_id=request_id, payer=payer, price=price, input_bound=input_bound, output_bound=output_bound,
-                    epoch=self.epoch, now=self._clock.now(),
-                )
-            )
+            held: OpenHold = await self._when_recalled(lambda: self._ask(order))
         except BaseException:  # cancelled: the hold may be made all the same, and is the sweeper's then
             del self._live[request_id]
             raise
         hold.output_bound = held.output_bound
+        hold.epoch = held.epoch
         return hold
 
     async def extend(self, hold: Hold, output_bound: int) -> None:
         """Make room for more output before what is held is used up. Refused, the hold stays as it was."""
-        extended = await self._db.write(
-            lambda tx: store.extend(tx, hold.request_id, hold.payer, hold.price, output_bound, self._clock.now())
-        )
+        order = ToExtend(request_id=hold.request_id, payer=hold.payer, price=hold.price, output_bound=output_bound)
+        extended: OpenHold = await self._when_recalled(lambda: self._ask(order))
         hold.output_bound = max(hold.output_bound, extended.output_bound)
+
+    @property
+    def may_release(self) -> bool:
+        """Whether nobody can have taken this server over yet. Where this is False, wait for `renewed` before `progress`."""
+        return not self.shared or self._life.may_release
+
+    async def renewed(self) -> None:
+        """Return when something may be released again. Raises STORE_UNAVAILABLE when that takes too long."""
+        until = self._clock.monotonic() + round(RELEASE_WAIT_S * NS_PER_S)
+        while not self.may_release:
+            if self._clock.monotonic() >= until:
+                raise _not_renewed()
+            await self._clock.sleep(RELEASE_EVERY_S)
 
     def progress(self, hold: Hold, counts: TokenCounts, confirmed: TokenCounts, counted_by: CountedBy) -> None:
         """Write down what the chunk about to be released brings the request to. Release it only after this returned.
@@ -141,28 +222,57 @@ class Books:
         """
         if self._journal is None:
             raise Refusal(Reason.STORE_UNAVAILABLE, "the books are closed; the server is stopping", retry_after_s=1)
+        if hold.epoch != self.epoch:
+            raise _taken_over(hold.epoch)
+        if not self.may_release:
+            raise _not_renewed()
         self._journal.record(hold.raw_id, counts, confirmed, counted_by)
 
-    async def settle(self, hold: Hold, outcome: Outcome) -> Usage:
+    def confirm(self, hold: Hold, counts: TokenCounts, counted_by: CountedBy) -> None:
+        """Write down that the kernel has all of what was recorded: it left, also when the lease has run out meanwhile."""
+        if self._journal is not None and hold.epoch == self.epoch:
+            self._journal.record(hold.raw_id, counts, counts, counted_by)
+
+    async def settle(
+        self, hold: Hold, outcome: Outcome, *, unused: Rate | None = None, answer: Answered | None = None
+    ) -> Usage:
         """Bill what was released, once, whoever asks how often; the first outcome counts. Survives its caller's
-        cancellation.
+        cancellation. `unused` goes back to the key's minute, `answer` is kept for repeats.
 
         Raises a Refusal with STORE_UNAVAILABLE when the disk refuses for longer; the sweeper then settles later.
         """
-        first = self._unsettled.setdefault(hold.request_id, (hold, outcome))
+        first = self._unsettled.setdefault(hold.request_id, (hold, outcome, unused, answer))
         try:
             return await self._settle_once(*first)
         except asyncio.CancelledError:
-            self._go_on(*first, refused=False)
+            self._go_on(hold.request_id, refused=False)
             raise
         except Refusal as refusal:
             if refusal.reason is not Reason.STORE_UNAVAILABLE:
                 raise
-        return await asyncio.shield(self._go_on(*first, refused=True))
+        return await asyncio.shield(self._go_on(hold.request_id, refused=True))
 
     async def sweep(self) -> int:
-        """Settle what could not be, resolve what nobody waits for any more, expire grants; returns how many holds."""
+        """Settle what could not be, resolve what nobody waits for any more, take the dead over, expire grants and kept
+        answers; returns how many holds.
+        """
         return 0 if self._journal is None else await self._sweep(self._journal)
+
+    async def tend(self) -> None:
+        """Stay alive while nothing else is written, and give back slices of credit that are idle or asked for."""
+        if self._journal is not None:
+            self._ours = self._ours._replace(living=await self._ask(ToTend()))
+
+    async def flush(self) -> None:
+        """Bring to the database how far running requests have come, for servers that cannot read our journal."""
+        journal = self._journal
+        if journal is None or not self._far:
+            return
+        records = journal.records()
+        changed = {raw_id: mark for raw_id, mark in records.items() if self._flushed.get(raw_id) != mark}
+        if changed:
+            await self._ask(ToFlush(tuple((id_from_bytes("req", raw_id), mark) for raw_id, mark in changed.items())))
+        self._flushed = records
 
     def sync_journal(self) -> None:
         """Bring the journal to the disk; called every so often from a thread."""
@@ -170,30 +280,105 @@ class Books:
         if journal is not None:
             journal.sync()
 
-    def _go_on(self, hold: Hold, outcome: Outcome, *, refused: bool) -> "asyncio.Task[Usage]":
+    def _serve(self, tx: Tx, orders: list[Order]) -> list[_Served | Exception]:
+        """The batch: renew the lease, then serve; a server that is fenced does nothing at all."""
+        asked_at = self._clock.monotonic()
+        lease_now = tx.now(asked_at)
+        ours = self._ours
+        if not epochs.renew(tx, ours.epoch, lease_now):
+            raise _taken_over(ours.epoch)
+        living = epochs.living(tx, lease_now) if any(isinstance(order, ToTend) for order in orders) else ours.living
+        busy = self._busy.tenants(asked_at) if living > 1 else frozenset()
+        answers = store.serve(tx, orders, ours._replace(living=living, busy=busy), tx.now(self._clock.now()))
+        return [answer if isinstance(answer, Exception) else _Served(answer, asked_at) for answer in answers]
+
+    async def _ask(self, order: Order) -> Any:
+        try:
+            served = await self._db.post(self._batch, order)
+        except Fenced:
+            await self._begin_again()
+            raise
+        self._life.renewed(served.asked_at)
+        return served.value
+
+    async def _when_recalled(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again for as long as other servers may take to give their slices of the credit back."""
+        until = self._clock.monotonic() + round(RECALL_S * NS_PER_S)
+        while True:
+            try:
+                return await ask()
+            except Recalling:
+                if self._clock.monotonic() >= until:
+                    raise Refusal(
+                        Reason.STORE_UNAVAILABLE,
+                        "a part of this tenant's credit lies with a server that does not answer; try again in a few seconds",
+                        retry_after_s=5,
+                    ) from None
+            await self._clock.sleep(RECALL_EVERY_S)
+
+    async def _begin(self) -> None:
+        """A new epoch with a journal of its own; whoever shares the folder sees at once that it lives."""
+        asked_at = self._clock.monotonic()
+        begun = await self._db.write(
+            lambda tx: epochs.begin(
+                tx, now=tx.now(self._clock.now()), lease_now=tx.now(asked_at), home=self._life.home, lock=self._life.lock
+            )
+        )
+        self._journal = self._make_journal(self._folder, begun.number)
+        self._flushed = {}
+        self._ours = Ours(epoch=begun.number, slot=begun.slot)
+        self._life.renewed(asked_at)
+
+    async def _begin_again(self) -> None:
+        """After being fenced; whoever finds it out first does it, the others wait."""
+        if self._beginning is None:
+            self._beginning = asyncio.create_task(self._begin_anew())
+        await asyncio.shield(self._beginning)
+
+    async def _begin_anew(self) -> None:
+        """What we had recorded for release and the taker cannot know is noted as waived."""
+        old, journal = self.epoch, self._journal
+        self._life.ended()
+        try:
+            if journal is None:  # closing: what is left is another's to settle
+                return
+            self.fenced += 1
+            _log.error("epoch %d was taken over while this server slept; its streams end, and it goes on with a new one", old)
+            recorded = {id_from_bytes("req", raw_id): _recorded(journal.watermark(raw_id)) for raw_id in journal.records()}
+            late = await self._db.write(partial(self._waive, recorded=recorded))
+            if late:
+                _log.warning("up to %d tokens that it had released are waived", late)
+            await self._begin()
+            journal.close()
+        finally:
+            self._beginning = None
+
+    def _go_on(self, request_id: str, *, refused: bool) -> "asyncio.Task[Usage]":
         """Settle in the background what its caller does not wait for any more, or what the disk has refused once."""
-        task = asyncio.create_task(self._settle_again(hold, outcome, refused=refused))
+        task = asyncio.create_task(self._settle_again(request_id, refused=refused))
         self._settling.add(task)
         task.add_done_callback(self._settled)
         return task
 
-    async def _settle_again(self, hold: Hold, outcome: Outcome, *, refused: bool) -> Usage:
+    async def _settle_again(self, request_id: str, *, refused: bool) -> Usage:
+        first = self._unsettled[request_id]
         for tries_left in reversed(range(SETTLE_TRIES - refused)):
             if refused:
                 await self._clock.sleep(SETTLE_RETRY_S)
             try:
-                return await self._settle_once(hold, outcome)
+                return await self._settle_once(*first)
             except Refusal as refusal:
                 if refusal.reason is not Reason.STORE_UNAVAILABLE or tries_left == 0:
                     raise
-                _log.warning("settlement of %s refused, trying again: %s", hold.request_id, refusal.sentence)
+                _log.warning("settlement of %s refused, trying again: %s", request_id, refusal.sentence)
                 refused = True
         raise AssertionError("unreachable")
 
-    async def _settle_once(self, hold: Hold, outcome: Outcome) -> Usage:
-        usage = await self._db.write(
-            lambda tx: store.resolve(tx, hold.request_id, outcome, hold.price, self._clock.now())
+    async def _settle_once(self, hold: Hold, outcome: Outcome, unused: Rate | None, answer: Answered | None) -> Usage:
+        order = ToSettle(
+            request_id=hold.request_id, outcome=outcome, price=hold.price, unused=unused, keyed=hold.keyed, answer=answer
         )
+        usage: Usage = await self._ask(order)
         self._unsettled.pop(hold.request_id, None)
         self._live.pop(hold.request_id, None)
         if self._journal is not None:
@@ -217,50 +402,118 @@ class Books:
             some = orphans[start : start + RESOLVED_AT_ONCE]
             rows = await asyncio.gather(*(self._resolve_orphan(orphan, journal) for orphan in some), return_exceptions=True)
             _log_failures(rows)
-        await self._db.write(lambda tx: grants.expire(tx, self._clock.now()))
+        if self.shared:
+            found = await self._take_over()
+            self.recovery += found
+        await self._db.write(lambda tx: grants.expire(tx, tx.now(self._clock.now())))
+        await self._db.write(lambda tx: idempotency.expire(tx, tx.now(self._clock.now())))
         return len(left) + len(orphans)
 
     def _orphans(self, tx: Tx) -> list[OpenHold]:
         return [hold for hold in store.holds_of(tx, self.epoch) if hold.request_id not in self._live]
 
-    async def _resolve_orphan(self, orphan: OpenHold, journal: Journal) -> Usage | None:
-        raw_id = id_bytes(orphan.request_id)
-        mark = journal.watermark(raw_id)
-        usage = await self._db.write(lambda tx: self._unless_live(tx, orphan, mark))
-        if usage is not None:
-            journal.forget(raw_id)
-        return usage
-
-    def _unless_live(self, tx: Tx, orphan: OpenHold, mark: Watermark) -> Usage | None:
+    async def _resolve_orphan(self, orphan: OpenHold, journal: Journal) -> None:
         """Its request may have been asked for again since it was found: then it has a stream of its own."""
         if orphan.request_id in self._live:
-            return None
-        return store.resolve_dead(tx, orphan, mark, self._clock.now())
+            return
+        self._sweeping.add(orphan.request_id)
+        try:
+            raw_id = id_bytes(orphan.request_id)
+            await self._ask(_of_the_dead(orphan.request_id, journal.watermark(raw_id)))
+            journal.forget(raw_id)
+        finally:
+            self._sweeping.discard(orphan.request_id)
 
-    async def _recover(self, epoch: int) -> Recovery:
-        marks = await asyncio.to_thread(watermarks, self._folder)
+    async def _take_over(self) -> Recovery:
+        """Fence every epoch that is dead, settle what it left, and end it. Ours again what an earlier try left half done."""
         found = Recovery()
-        while holds := self._db.read(lambda tx: store.holds_before(tx, epoch, RESOLVED_AT_ONCE)):
-            rows = await asyncio.gather(*(self._resolve_dead(hold, marks) for hold in holds), return_exceptions=True)
-            usage = [row for row in rows if not isinstance(row, BaseException)]
-            for error in rows:
-                if isinstance(error, BaseException):
-                    raise error
-            billed = sum(row.tokens != NO_TOKENS for row in usage)
-            found = Recovery(
-                found.settled + billed, found.voided + len(usage) - billed, found.waived + sum(row.waived for row in usage)
-            )
-        _delete_segments(self._folder)
+        for other in await asyncio.to_thread(self._db.read, self._dead):
+            if await self._db.write(partial(self._fence, other=other)):
+                _log.info("epoch %d is dead: this server settles what it left", other.number)
+        for number, home in await asyncio.to_thread(self._db.read, self._taken):
+            self._ours = self._ours._replace(taken=self._ours.taken | {number})
+            found += await self._resolve_left(number, home)
+            await self._ask(ToTend())
+            if await self._db.write(partial(self._end, number=number)):
+                self._ours = self._ours._replace(taken=self._ours.taken - {number})
+                if self._life.is_near(home) and lock_is_free(self._folder, number):
+                    clear(self._folder, number)
         return found
 
-    async def _resolve_dead(self, dead: OpenHold, marks: dict[bytes, Watermark]) -> Usage:
-        mark = marks.get(id_bytes(dead.request_id), NOTHING_RECORDED)
-        return await self._db.write(lambda tx: store.resolve_dead(tx, dead, mark, self._clock.now()))
+    def _dead(self, tx: Tx) -> list[Other]:
+        lease_now = tx.now(self._clock.monotonic())
+        return [other for other in epochs.others(tx, self.epoch, lease_now) if self._life.is_dead(other, lease_now)]
+
+    def _taken(self, tx: Tx) -> list[tuple[int, str]]:
+        return epochs.taken(tx, self.epoch)
+
+    def _fence(self, tx: Tx, other: Other) -> bool:
+        """Only who is alive himself may."""
+        return epochs.renew(tx, self.epoch, tx.now(self._clock.monotonic())) and epochs.take_over(tx, other, self.epoch)
+
+    def _end(self, tx: Tx, number: int) -> bool:
+        return epochs.end(tx, number, tx.now(self._clock.now()))
+
+    def _waive(self, tx: Tx, recorded: dict[str, int]) -> int:
+        return store.waive(tx, recorded, tx.now(self._clock.now()))
+
+    async def _resolve_left(self, epoch: int, home: str) -> Recovery:
+        """By the journal where it lies in our folder and by what was flushed last, whichever knows more."""
+        marks = await asyncio.to_thread(watermarks, self._folder, epoch) if self._life.is_near(home) else {}
+        found, after = Recovery(), ""
+        while left := await asyncio.to_thread(
+            self._db.read, partial(store.left_by, epoch=epoch, after=after, limit=RESOLVED_AT_ONCE)
+        ):
+            after = left[-1][0]
+            orders = [
+                _of_the_dead(request_id, _further(marks.get(id_bytes(request_id)), flushed))
+                for request_id, flushed in left
+            ]
+            rows: list[Usage] = await asyncio.gather(*(self._ask(order) for order in orders))
+            billed = sum(row.tokens != NO_TOKENS for row in rows)
+            found += Recovery(billed, len(rows) - billed, sum(row.waived for row in rows))
+        return found
+
+    async def _tidy_folder(self) -> None:
+        """Files of epochs that are over go, once it is noted what they know of requests that another machine settled."""
+        for epoch in await asyncio.to_thread(epochs_in, self._folder):
+            if epoch == self.epoch or not lock_is_free(self._folder, epoch):
+                continue
+            if not await asyncio.to_thread(self._db.read, partial(epochs.is_over, number=epoch)):
+                continue
+            marks = await asyncio.to_thread(watermarks, self._folder, epoch)
+            recorded = {id_from_bytes("req", raw_id): _recorded(mark) for raw_id, mark in marks.items()}
+            await self._db.write(partial(self._waive, recorded=recorded))
+            clear(self._folder, epoch)
 
 
-def _delete_segments(folder: Path) -> None:
-    for segment in segments(folder):
-        segment.unlink()
+def _of_the_dead(request_id: str, mark: Watermark) -> ToSettle:
+    outcome = Outcome(status=Status.FAILED, counts=mark.billable, counted_by=mark.counted_by, waived=mark.waived)
+    return ToSettle(request_id=request_id, outcome=outcome, keyed=True)
+
+
+def _further(journal: Watermark | None, flushed: Watermark | None) -> Watermark:
+    """The journal is never behind what was flushed, unless a power cut or a lost disk took its end."""
+    known = [mark for mark in (journal, flushed) if mark is not None]
+    return max(known, key=lambda mark: mark.confirmed_output, default=NOTHING_RECORDED)
+
+
+def _recorded(mark: Watermark) -> int:
+    return mark.recorded.input + mark.recorded.output
+
+
+def _taken_over(epoch: int) -> Fenced:
+    return Fenced(
+        Reason.STORE_UNAVAILABLE,
+        f"this server slept for too long and another one took over what it ran (epoch {epoch}); try again",
+        retry_after_s=1,
+    )
+
+
+def _not_renewed() -> Refusal:
+    return Refusal(
+        Reason.STORE_UNAVAILABLE, "the database cannot be reached, so nothing may be delivered now; try again", retry_after_s=1
+    )
 
 
 def _log_failures(results: Sequence[object]) -> None:

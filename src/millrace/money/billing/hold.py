@@ -34,10 +34,15 @@ class OpenHold(Struct, frozen=True, kw_only=True):
     output_bound: int
     amount: int
     currency: str
-    legs: int
+    draws: tuple["Leg", ...]
     budget_month: str | None
     epoch: int
     started_at: int
+
+    @property
+    def legs(self) -> int:
+        """Its pending transfers '<request_id>/1' … '<request_id>/<legs>'."""
+        return len(self.draws)
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -50,13 +55,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Leg(NamedTuple):
-    """A part of a hold, pending on one account."""
+    """A part of a hold, pending from one account to another."""
 
     account: str
+    revenue: str
     amount: int
 
 
-def plan(sources: Sequence[Source], amount: int) -> tuple[list[Leg], int]:
+def plan(sources: Sequence[Source], revenue: str, amount: int) -> tuple[list[Leg], int]:
     """Spread an amount over the sources in their order. Returns the legs and what is missing (0: the hold can be made).
     """
     legs: list[Leg] = []
@@ -65,8 +71,9 @@ def plan(sources: Sequence[Source], amount: int) -> tuple[list[Leg], int]:
         if missing == 0:
             break
         part = min(source.available, missing)
-        legs.append(Leg(source.account, part))
-        missing -= part
+        if part > 0:
+            legs.append(Leg(source.account, revenue, part))
+            missing -= part
     return legs, missing
 
 

@@ -1,6 +1,6 @@
 """Grants in the database: give, list, expire; what may be spent and in which order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from millrace.base.errors import Reason, Refusal
@@ -27,14 +27,11 @@ _EXPIRED_TO: dict[Funding, Callable[[str], str]] = {
 }
 """What was paid for and lies unused is breakage; a gift that lies unused just cost less than it was booked at."""
 
-SOURCES_FIRST = 4
-"""Grants looked at first: nearly every hold fits into the first one, and a tenant may have thousands."""
-
 EXPIRED_AT_ONCE = 1_000
 """Grants expired in one transaction, so that a month's end does not stop the writer for long; the next sweep goes on.
 """
 
-_ALL = MAX_NANO
+_GRANT = names.grant("")
 
 
 class Source(NamedTuple):
@@ -86,25 +83,32 @@ def of_tenant(tx: Tx, tenant_id: str) -> list[Grant]:
     return [_grant(row) for row in tx.rows(_SQL["of_tenant"], tenant_id=tenant_id)]
 
 
-def spendable(tx: Tx, tenant_id: str, currency: str, now: int) -> list[Source]:
-    """The accounts that a hold draws on, in that order: grants, then the postpaid tenant's credit."""
-    return [*_sources(_grants(tx, tenant_id, currency, now, _ALL)), *_credit(tx, tenant_id, currency)]
+class Live(NamedTuple):
+    """A grant that may have something left: its account, its place in the order, what is free in it and what is not spent."""
+
+    tenant_id: str
+    currency: str
+    account: str
+    priority: int
+    expires_at: int
+    free: int
+    unspent: int
 
 
-def enough_for(tx: Tx, tenant_id: str, currency: str, amount: int, now: int) -> list[Source]:
-    """The first of the `spendable` accounts, as many as the amount needs; all of them when they are not enough.
+def live(tx: Tx, tenants: Collection[str], now: int, *, first: int = MAX_NANO) -> list[Live]:
+    """The `first` live grants of each tenant in the order they are spent; nothing is locked."""
+    return [Live(*row) for row in tx.rows(_SQL["live"], tenants=sorted(tenants), now=now, limit=first)]
 
-    Grants found used up leave the list of live ones here, so `tx` must be one that may write.
-    """
-    rows = _grants(tx, tenant_id, currency, now, SOURCES_FIRST)
-    if sum(row[1] for row in rows) >= amount:
-        return _sources(rows)
-    if len(rows) == SOURCES_FIRST:
-        rows = _grants(tx, tenant_id, currency, now, _ALL)
-    for account, _, unspent in rows:
-        if unspent == 0:
-            tx.run(_SQL["delete_live"], tenant_id=tenant_id, account=account)
-    return [*_sources(rows), *_credit(tx, tenant_id, currency)]
+
+def forget(tx: Tx, used_up: Collection[Live]) -> None:
+    """Take used-up grants off the list of live ones, so that the next hold finds one with something in it at once."""
+    tx.run_many(_SQL["delete_live"], [{"tenant_id": one.tenant_id, "account": one.account} for one in used_up])
+
+
+def revive(tx: Tx, accounts: Collection[str]) -> None:
+    """Something came back into these accounts; the grants among them are live again."""
+    granted = [account for account in sorted(accounts) if account.startswith(_GRANT)]
+    tx.run_many(_SQL["revive"], [{"account": account, "id": account.removeprefix(_GRANT)} for account in granted])
 
 
 def balance(tx: Tx, tenant_id: str, currency: str, now: int) -> Balance:
@@ -125,16 +129,17 @@ def expire(tx: Tx, now: int) -> int:
     What a running request holds stays with it. What it gives back is taken at a later call, under an id of its own.
     """
     taken = 0
-    for grant_id, tenant_id, currency, funding, account, left, held, debited in tx.rows(
-        _SQL["expired"], now=now, limit=EXPIRED_AT_ONCE
-    ):
+    expired = tx.rows(_SQL["expired"], now=now, limit=EXPIRED_AT_ONCE)
+    standing = {one.id: one for one in ledger.lock(tx, [account for *_, account in expired])}
+    for grant_id, tenant_id, currency, funding, account in expired:
+        left, debited = standing[account].available, standing[account].debits_posted
         if left:
             to = _EXPIRED_TO[Funding(funding)](currency)
             ledger.open_account(tx, to, currency, overdraft=None)
             entry_id = f"{grant_id}/expired/{debited}"
             ledger.make_new(tx, Entry(id=entry_id, kind="single", debit=account, credit=to, amount=left, at=now))
             taken += 1
-        if not held:
+        if not standing[account].debits_pending:
             tx.run(_SQL["delete_live"], tenant_id=tenant_id, account=account)
     return taken
 
@@ -150,22 +155,6 @@ def _fund(tx: Tx, grant: Grant, source: str, account: str) -> None:
         )
     if answer is not Answer.OK:
         raise Refused(entry, answer)
-
-
-def _grants(tx: Tx, tenant_id: str, currency: str, now: int, limit: int) -> list[tuple[str, int, int]]:
-    """The first live grants: account, what is free, and what is not spent (of it a part may be held)."""
-    return tx.rows(_SQL["spendable"], tenant_id=tenant_id, currency=currency, now=now, limit=limit)
-
-
-def _sources(rows: list[tuple[str, int, int]]) -> list[Source]:
-    return [Source(account, available) for account, available, _ in rows if available > 0]
-
-
-def _credit(tx: Tx, tenant_id: str, currency: str) -> list[Source]:
-    receivable = ledger.account(tx, names.receivable(tenant_id, currency))
-    if receivable is None or receivable.available <= 0:
-        return []
-    return [Source(receivable.id, receivable.available)]
 
 
 def _earlier(tx: Tx, grant: Grant) -> Grant | None:

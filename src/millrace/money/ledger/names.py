@@ -26,8 +26,14 @@ def receivable(tenant_id: str, currency: str) -> str:
     return f"receivable/{tenant_id}/{currency}"
 
 
-def revenue(currency: str, model: str) -> str:
-    return f"revenue/{currency}/{model}"
+def revenue(currency: str, model: str, slot: int = 1) -> str:
+    """Each of several servers at once credits an account of its own, so that none waits for another's row."""
+    return f"revenue/{currency}/{model}" if slot == 1 else f"revenue/{currency}/{model}#{slot}"
+
+
+def lease(epoch: int, origin: str) -> str:
+    """The slice of an account's value that one server holds for its own holds."""
+    return f"lease/{epoch}/{origin}"
 
 
 def breakage(currency: str) -> str:

@@ -7,60 +7,35 @@ SELECT id, currency, overdraft, debits_pending, debits_posted, credits_pending, 
 -- name: accounts
 SELECT id, currency, overdraft, debits_pending, debits_posted, credits_pending, credits_posted FROM account ORDER BY id;
 
--- name: transfer
-SELECT id, kind, debit_account, credit_account, amount, pending_id, at FROM transfer WHERE id = :id;
+-- name: lock_accounts
+-- Always in this order: two writers that touch the same accounts wait for each other and never in a circle.
+SELECT id, currency, overdraft, debits_pending, debits_posted, credits_pending, credits_posted FROM account
+WHERE id IN (:ids...) ORDER BY id FOR UPDATE;
 
--- name: resolution
-SELECT kind FROM transfer WHERE pending_id = :pending_id;
+-- name: set_account
+UPDATE account SET debits_pending = :debits_pending, debits_posted = :debits_posted,
+  credits_pending = :credits_pending, credits_posted = :credits_posted
+WHERE id = :id;
 
--- name: insert
-INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at)
-VALUES (:id, :kind, :debit, :credit, :amount, NULL, :at);
+-- name: set_account @postgresql
+UPDATE account SET debits_pending = v.debits_pending, debits_posted = v.debits_posted,
+  credits_pending = v.credits_pending, credits_posted = v.credits_posted
+FROM unnest(:id..., :debits_pending..., :debits_posted..., :credits_pending..., :credits_posted...)
+  AS v (id, debits_pending, debits_posted, credits_pending, credits_posted)
+WHERE account.id = v.id;
 
--- name: debit_posted
--- One row changes exactly when the transfer can be made: all that could refuse it is asked here, so that the usual case takes
--- one statement. Comparisons are written so that no sum can leave 64 bits where it matters.
-UPDATE account SET debits_posted = debits_posted + :amount
-WHERE id = :debit
-  AND (overdraft IS NULL OR :amount <= credits_posted - debits_posted - debits_pending + overdraft)
-  AND :amount <= 9223372036854775807 - debits_posted - debits_pending
-  AND EXISTS (
-    SELECT 1 FROM account AS other
-    WHERE other.id = :credit AND other.currency = account.currency
-      AND :amount <= 9223372036854775807 - other.credits_posted - other.credits_pending
-  )
-  AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.id = :id);
+-- name: transfers
+SELECT id, kind, debit_account, credit_account, amount, pending_id, at FROM transfer WHERE id IN (:ids...);
 
--- name: credit_posted
-UPDATE account SET credits_posted = credits_posted + :amount WHERE id = :id;
+-- name: resolutions
+SELECT pending_id, kind FROM transfer WHERE pending_id IN (:ids...);
 
--- name: debit_pending
--- As debit_posted. What is pending counts against the room of an account, so that posting it can never fail.
-UPDATE account SET debits_pending = debits_pending + :amount
-WHERE id = :debit
-  AND (overdraft IS NULL OR :amount <= credits_posted - debits_posted - debits_pending + overdraft)
-  AND :amount <= 9223372036854775807 - debits_posted - debits_pending
-  AND EXISTS (
-    SELECT 1 FROM account AS other
-    WHERE other.id = :credit AND other.currency = account.currency
-      AND :amount <= 9223372036854775807 - other.credits_posted - other.credits_pending
-  )
-  AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.id = :id);
+-- name: free_chain
+SELECT number, length, head FROM chain ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED;
 
--- name: credit_pending
-UPDATE account SET credits_pending = credits_pending + :amount WHERE id = :id;
+-- name: new_chain
+INSERT INTO chain (number, length, head) SELECT COALESCE(MAX(number), 0) + 1, 0, :genesis FROM chain WHERE true
+ON CONFLICT (number) DO NOTHING RETURNING number;
 
--- name: pending
-SELECT debit_account, credit_account, amount FROM transfer WHERE id = :pending_id AND kind = 'pending';
-
--- name: insert_resolution
--- One row changes, unless the id was used or the pending transfer is resolved already.
-INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at)
-VALUES (:id, :kind, :debit, :credit, :amount, :pending_id, :at)
-ON CONFLICT DO NOTHING;
-
--- name: debit_resolved
-UPDATE account SET debits_pending = debits_pending - :pending, debits_posted = debits_posted + :posted WHERE id = :id;
-
--- name: credit_resolved
-UPDATE account SET credits_pending = credits_pending - :pending, credits_posted = credits_posted + :posted WHERE id = :id;
+-- name: set_chain
+UPDATE chain SET length = :length, head = :head WHERE number = :number;

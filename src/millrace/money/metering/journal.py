@@ -126,6 +126,10 @@ class Journal:
         record = self._live.get(request)
         return NOTHING_RECORDED if record is None else _parse(record)
 
+    def records(self) -> dict[bytes, bytes]:
+        """The last record of each request that is not forgotten, as it stands in the file."""
+        return dict(self._live)
+
     def sync(self) -> None:
         """Bring what was recorded to the disk. Called every so often, from a thread."""
         with self._guard:
@@ -181,21 +185,26 @@ class Journal:
         return self._folder / f"{self._epoch:08d}-{segment:06d}.journal"
 
 
-def watermarks(folder: Path) -> dict[bytes, Watermark]:
-    """The last valid record of each request over all segments in the folder. Damaged records are passed over, and
-    logged.
+def watermarks(folder: Path, epoch: int | None = None) -> dict[bytes, Watermark]:
+    """The last valid record of each request over all segments in the folder, or those of one epoch. Damaged records are
+    passed over, and logged.
     """
     last: dict[bytes, bytes] = {}
-    for path in segments(folder):
+    for path in segments(folder, epoch):
         damaged = _read(path, last)
         if damaged:
             _log.warning("%s: %d damaged records were passed over; what they recorded is not billed", path.name, damaged)
     return {request: _parse(record) for request, record in last.items()}
 
 
-def segments(folder: Path) -> list[Path]:
-    """The segment files, oldest first."""
-    return sorted(folder.glob("*.journal"))
+def segments(folder: Path, epoch: int | None = None) -> list[Path]:
+    """The segment files, oldest first; of one epoch or of all."""
+    return sorted(folder.glob("*.journal" if epoch is None else f"{epoch:08d}-*.journal"))
+
+
+def epochs_in(folder: Path) -> list[int]:
+    """The epochs that have segments or a lock in the folder."""
+    return sorted({int(path.name[:8]) for path in folder.iterdir() if path.name[:8].isdigit()}) if folder.is_dir() else []
 
 
 def _read(path: Path, last: dict[bytes, bytes]) -> int:
@@ -221,6 +230,13 @@ def _is_whole(record: bytes) -> bool:
     """
     body, crc = record[: _RECORD.size], record[_RECORD.size :]
     return _CRC.unpack(crc)[0] == zlib.crc32(body) and body[-4] < len(_COUNTED_BY)
+
+
+def read_record(record: bytes) -> tuple[bytes, Watermark]:
+    """Whose record it is and what it says. Raises ValueError for one that is damaged."""
+    if len(record) != RECORD_BYTES or not _is_whole(record):
+        raise ValueError("this is no whole record of the progress journal")
+    return record[:16], _parse(record)
 
 
 def _parse(record: bytes) -> Watermark:

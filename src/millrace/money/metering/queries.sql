@@ -1,13 +1,12 @@
--- name: insert
-INSERT INTO usage (request_id, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input, output, reasoning,
-  waived, price_id, tier, amount, currency, epoch, started_at, finished_at)
-VALUES (:request_id, :tenant_id, :project_id, :key_id, :model, :status, :counted_by, :input, :cached_input, :output, :reasoning,
-  :waived, :price_id, :tier, :amount, :currency, :epoch, :started_at, :finished_at);
-
 -- name: by_request
 SELECT request_id, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input, output, reasoning, waived,
   price_id, tier, amount, currency, epoch, started_at, finished_at, invoice_id
 FROM usage WHERE request_id = :request_id;
+
+-- name: by_requests
+SELECT request_id, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input, output, reasoning, waived,
+  price_id, tier, amount, currency, epoch, started_at, finished_at, invoice_id
+FROM usage WHERE request_id IN (:ids...);
 
 -- name: in_span
 SELECT request_id, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input, output, reasoning, waived,
@@ -33,3 +32,10 @@ SELECT finished_at / 86400000000000, currency, COUNT(*), SUM(input), SUM(cached_
   SUM(amount / 1000000000), SUM(amount % 1000000000)
 FROM usage WHERE tenant_id = :tenant_id AND finished_at >= :start AND finished_at < :end
 GROUP BY 1, currency ORDER BY 1, currency;
+
+-- name: count_made
+INSERT INTO engine_count (epoch, model, day, requests, input, output)
+VALUES (:epoch, :model, :day, :requests, :input, :output)
+ON CONFLICT (epoch, model, day) DO UPDATE SET
+  requests = engine_count.requests + excluded.requests, input = engine_count.input + excluded.input,
+  output = engine_count.output + excluded.output;

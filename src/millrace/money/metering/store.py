@@ -1,7 +1,7 @@
 """Usage rows in the database."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Any, Final, Literal
 
 from millrace.base.money import NANO
 from millrace.base.times import day_of
@@ -16,17 +16,32 @@ _DAY_NS = 86_400_000_000_000
 By = Literal["model", "day", "key"]
 
 
-def insert(tx: Tx, usage: Usage) -> None:
-    """Write the row. Raises `Conflict` when the request has one already: a request is billed once."""
-    tx.run(
-        _SQL["insert"],
-        request_id=usage.request_id, tenant_id=usage.tenant_id, project_id=usage.project_id, key_id=usage.key_id,
-        model=usage.model, status=usage.status, counted_by=usage.counted_by,
-        input=usage.tokens.input, cached_input=usage.tokens.cached_input,
-        output=usage.tokens.output, reasoning=usage.tokens.reasoning, waived=usage.waived,
-        price_id=usage.price_id, tier=usage.tier, amount=usage.amount, currency=usage.currency,
-        epoch=usage.epoch, started_at=usage.started_at, finished_at=usage.finished_at,
+_COLUMNS: Final = (
+    "request_id", "tenant_id", "project_id", "key_id", "model", "status", "counted_by", "input", "cached_input", "output",
+    "reasoning", "waived", "price_id", "tier", "amount", "currency", "epoch", "started_at", "finished_at",
+)  # fmt: skip
+
+
+def insert(tx: Tx, rows: Sequence[Usage]) -> None:
+    """Write the rows. Raises `Conflict` when a request has one already: a request is billed once."""
+    tx.insert(
+        "usage",
+        _COLUMNS,
+        [
+            (
+                one.request_id, one.tenant_id, one.project_id, one.key_id, one.model, one.status.value, one.counted_by.value,
+                one.tokens.input, one.tokens.cached_input, one.tokens.output, one.tokens.reasoning, one.waived,
+                one.price_id, one.tier, one.amount, one.currency, one.epoch, one.started_at, one.finished_at,
+            )
+            for one in rows
+        ],
     )  # fmt: skip
+
+
+def by_requests(tx: Tx, request_ids: Collection[str]) -> dict[str, Usage]:
+    """The rows of those among the requests that have one."""
+    rows = tx.rows(_SQL["by_requests"], ids=list(request_ids)) if request_ids else []
+    return {row[0]: _usage(row) for row in rows}
 
 
 def by_request(tx: Tx, request_id: str) -> Usage | None:
@@ -42,6 +57,17 @@ def in_span(tx: Tx, tenant_id: str, start: int, end: int) -> list[Usage]:
 def sums(tx: Tx, tenant_id: str, start: int, end: int, by: By) -> list[UsageSum]:
     """A tenant's usage that finished in [start, end), summed by model, UTC day or key."""
     return [_sum(row, by) for row in tx.rows(_SQL[f"sums_by_{by}"], tenant_id=tenant_id, start=start, end=end)]
+
+
+def count_made(tx: Tx, epoch: int, rows: Sequence[tuple[str, str, int, int, int]]) -> None:
+    """Add to what engines made in an epoch: model, UTC day, requests, input and output tokens."""
+    tx.run_many(
+        _SQL["count_made"],
+        [
+            {"epoch": epoch, "model": model, "day": day, "requests": requests, "input": input_, "output": output}
+            for model, day, requests, input_, output in rows
+        ],
+    )
 
 
 def _usage(row: Sequence[Any]) -> Usage:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from millrace.base.clock import NS_PER_S, Clock
 from millrace.base.errors import Reason, Refusal
+from millrace.base.flights import Flights
 from millrace.base.times import render_time
 from millrace.money.rating.book import NewPrice, PriceTier, PriceVersion
 from millrace.store.database import Database
@@ -36,10 +37,11 @@ def import_price(tx: Tx, new: NewPrice, now: int) -> tuple[PriceVersion, bool]:
     one, because nothing can have been rated before them.
     """
     instant = now if new.effective_from is None else new.effective_from
+    # The number before the prices: whoever imports at the same moment is seen in them, or refused by it.
+    newest, first_import = tx.rows(_SQL["history"], model=new.model, currency=new.currency)[0]
     in_force = price_at(tx, new.model, new.currency, instant)
     if in_force is not None and (in_force.tiers, in_force.batch_ppm) == (new.tiers, new.batch_ppm):
         return in_force, False
-    newest, first_import = tx.rows(_SQL["history"], model=new.model, currency=new.currency)[0]
     if instant < now and first_import is not None and first_import < now:
         raise Refusal(
             Reason.INVALID_REQUEST,
@@ -84,27 +86,28 @@ class _Cached(NamedTuple):
 class PriceBook:
     """The prices in force, for the hot path: from memory, read anew each second and when a planned change is due.
 
-    For one thread, the event loop's.
+    For one event loop, which is not held up where the answer is not known yet.
     """
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
         self._cache: dict[tuple[str, str], _Cached] = {}
+        self._reading: Flights[tuple[str, str], PriceVersion] = Flights()
 
-    def current(self, model: str, currency: str) -> PriceVersion:
+    async def current(self, model: str, currency: str) -> PriceVersion:
         """The version in force now. Raises a Refusal that names model, currency and remedy where there is none."""
         cached = self._cache.get((model, currency))
         clock = self._clock
         if cached is not None and clock.monotonic() < cached.fresh_until and clock.now() < cached.changes_at:
             return cached.version
-        return self._read(model, currency)
+        return await self._reading.ask((model, currency), lambda: self._read(model, currency))
 
-    def _read(self, model: str, currency: str) -> PriceVersion:
+    async def _read(self, model: str, currency: str) -> PriceVersion:
         """A model without a price is not remembered: an import mends it at once, and unknown names take no memory."""
         now = self._clock.now()
         fresh_until = self._clock.monotonic() + FRESH_NS
-        version, changes_at = self._db.read(lambda tx: _price_and_next_change(tx, model, currency, now))
+        version, changes_at = await self._db.look(lambda tx: _price_and_next_change(tx, model, currency, now))
         if version is None:
             self._cache.pop((model, currency), None)
             raise Refusal(

@@ -1,0 +1,1 @@
+"""Which servers there are: epochs, who is alive, who took whose work over. Knows no money."""
