@@ -1,0 +1,50 @@
+"""An answer as it is kept: compressed piece by piece while it is released, and unpacked piece by piece. Pure, bounded."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+from millrace.money.idempotency.claim import ANSWER_BYTES_MAX, Answered
+
+LEVEL: Final = 1
+"""A frame of a stream takes 2 µs at this level and twice as much at the default one, for a sixth less space."""
+
+PIECE_BYTES: Final = 64 * 1024
+"""What a replay unpacks at a time: its memory does not grow with the answer."""
+
+
+class Keeping:
+    """Collects what is released. Holds ANSWER_BYTES_MAX at the most, and nothing any more once that was not enough."""
+
+    def __init__(self) -> None:
+        self._packer = zlib.compressobj(LEVEL)
+        self._packed: list[bytes] = []
+        self._size = 0
+        self._too_large = False
+
+    def add(self, piece: bytes) -> None:
+        if not self._too_large:
+            self._put(self._packer.compress(piece))
+
+    def answered(self, request_id: str, form: str, *, status: int = 200) -> Answered:
+        """The whole of it, once; nothing can be added afterwards."""
+        self._put(self._packer.flush())
+        answer = None if self._too_large else b"".join(self._packed)
+        return Answered(request_id=request_id, status=status, form=form, answer=answer)
+
+    def _put(self, packed: bytes) -> None:
+        self._size += len(packed)
+        if self._size > ANSWER_BYTES_MAX:
+            self._too_large = True
+            self._packed.clear()
+        elif packed:
+            self._packed.append(packed)
+
+
+def pieces(answer: bytes) -> Iterator[bytes]:
+    """What was kept, in pieces of PIECE_BYTES at most."""
+    unpacker = zlib.decompressobj()
+    rest = answer
+    while not unpacker.eof:
+        yield unpacker.decompress(rest, PIECE_BYTES)
+        rest = unpacker.unconsumed_tail
