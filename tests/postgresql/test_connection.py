@@ -219,21 +219,22 @@ def test_a_stopped_process_does_not_keep_a_row_for_ever(db: PostgresDatabase, se
     """One that was stopped in the middle of its transaction loses it within seconds, and whoever waited goes on."""
     db.write_now(lambda tx: tx.run("INSERT INTO thing (n) VALUES (1)"))
     script = """
-import os, signal, sys
+import sys
 from millrace.store.postgres_database import PostgresDatabase
 def work(tx):
     tx.run("UPDATE thing SET n = 2")
     print("locked", flush=True)
-    os.kill(os.getpid(), signal.SIGSTOP)
+    sys.stdin.read()
 PostgresDatabase(sys.argv[1]).write_now(work)
 """
-    stopped = subprocess.Popen([sys.executable, "-c", script, server.url(name)], stdout=subprocess.PIPE)
+    arguments = [sys.executable, "-c", script, server.url(name)]
+    stopped = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert stopped.stdout is not None
     try:
         assert stopped.stdout.readline() == b"locked\n"
+        stopped.send_signal(signal.SIGSTOP)
         assert db.write_now(lambda tx: tx.run("UPDATE thing SET n = 3")) == 1
         assert db.read(lambda tx: tx.rows("SELECT n FROM thing")) == [(3,)]
     finally:
         stopped.send_signal(signal.SIGKILL)
-        stopped.wait()
-        stopped.stdout.close()
+        stopped.communicate()

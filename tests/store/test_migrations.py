@@ -7,7 +7,7 @@ import pytest
 from millrace import schema
 from millrace.base.errors import Reason, Refusal
 from millrace.store.database import Database
-from millrace.store.migrations import Migration, load, statements
+from millrace.store.migrations import Migration, load, schema_version, statements
 from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Conflict
 
@@ -121,3 +121,11 @@ def test_a_statement_without_its_semicolon_is_a_bug() -> None:
     """The end of a file must not be dropped silently."""
     with pytest.raises(ValueError, match="lacks its semicolon"):
         statements("CREATE TABLE a (n INTEGER);\nCREATE TABLE b (n INTEGER)\n")
+
+
+def test_the_version_is_that_of_the_newest_migration(empty: Database) -> None:
+    """0 before the first; asking makes nothing."""
+    assert empty.read(schema_version) == 0
+    assert tables(empty) == []
+    empty.migrate([ONE, TWO])
+    assert empty.read(schema_version) == 2

@@ -1,13 +1,16 @@
 """PostgreSQL behind the store's door: what a connection says to a statement, and the writer's transactions on it.
 
-Round trips are what costs. BEGIN, SAVEPOINT and RELEASE wait for the first statement after them and travel with it, as does the
-question for the transaction's number and the time, so a transaction takes as many round trips as it has statements, and one for
-COMMIT.
+Round trips are what costs: BEGIN, SAVEPOINT and RELEASE wait until a statement follows and go out as one command, with the
+question for the transaction's number and the time.
+
+Each thing that is asked is one message, sent at once. A process that is stopped between two messages is idle in its
+transaction, which PostgreSQL ends after IDLE_TIMEOUT_MS; one that is stopped within a pipeline or a COPY counts as active,
+and would hold its rows for as long as it is stopped. So there is neither: rows in bulk travel as arrays.
 """
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -17,24 +20,23 @@ from psycopg.pq import TransactionStatus
 from millrace.base.errors import Reason, Refusal
 from millrace.store.postgres_connection import AGAIN, READ_ONLY, Address, identity, is_lost, unavailable
 from millrace.store.postgres_sql import translate
-from millrace.store.postgres_values import nul_refused
+from millrace.store.postgres_values import listed, nul_refused
 from millrace.store.transaction import Conflict, Lost, Scalar, Value, Values
 
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _SAVEPOINT: Final = "SAVEPOINT item"
 _RELEASE: Final = "RELEASE item"
 _UNDO: Final = "ROLLBACK TO item"
-_OPENING: Final = (
-    "SELECT pg_current_xact_id()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
-)
+_CLOCK: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
+_OPENING: Final = f"SELECT pg_current_xact_id()::text, {_CLOCK}"
 
 VERDICT_PATIENCE_S: Final = 10.0
 """How long a COMMIT without an answer is asked after. Its backend may wait for a replica, or the server start again."""
 
 VERDICT_RETRY_S: Final = 0.1
 
-COPY_MIN: Final = 5
-"""Rows from which COPY, which has to wait once more, is faster than an INSERT for each: measured on the loopback."""
+_TYPES: Final = """SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped"""
 
 _CONFLICTS = (errors.IntegrityError, errors.RaiseException, errors.NumericValueOutOfRange)
 """A constraint; a trigger that refuses; a sum that has left 64 bits, which on SQLite is a constraint's business too."""
@@ -53,14 +55,13 @@ class Opening(NamedTuple):
 class PostgresTx:
     """A `Tx` on one connection. After a `Conflict` PostgreSQL answers nothing more until the savepoint is undone.
 
-    `before` are commands that go out with the next statement.
+    `before` are commands that go out before the next statement.
     """
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
-        self._connection = connection
         self._cursor: Cursor = psycopg.RawCursor(connection)
         self._commands: Cursor = psycopg.RawCursor(connection)
-        self._opening: Cursor = psycopg.RawCursor(connection)
+        self._insertions: dict[tuple[str, tuple[str, ...]], str] = {}
         self.before: list[str] = []
         self.opening: Opening | None = None
 
@@ -76,67 +77,60 @@ class PostgresTx:
         return max(0, self._execute(sql, values).rowcount)
 
     def run_many(self, sql: str, values: Sequence[Values]) -> None:
-        """One question where the statement takes lists, each parameter as one; else a question for each, without waiting."""
-        if not values:
-            return
-        translated = translate(sql)
-        if translated.many:
+        """One question where the statement takes lists, each parameter as one; else a question for each."""
+        if translate(sql).many and values:
             self._execute(sql, {name: [row[name] for row in values] for name in values[0]})  # type: ignore[misc]
-        else:
-            parameters = [translated.bound(row) for row in values]
-            self._ask(lambda: self._cursor.executemany(translated.sql, parameters))
+            return
+        for row in values:
+            self._execute(sql, row)
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> None:
-        names = ", ".join(columns)
-        if len(rows) < COPY_MIN:
-            places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-            text = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - our own names
-            self._ask(lambda: self._cursor.executemany(text, rows))
-            return
-        self.flush()
-        with _conflicts(), self._commands.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
-            for row in rows:
-                copy.write_row(row)
+        if rows:
+            self._ask(self._insertion(table, tuple(columns)), [listed(column) for column in zip(*rows, strict=True)])
 
     def now(self, ours: int) -> int:
         """The server's clock when the transaction began, and what has passed since."""
         del ours
         self.flush()
-        if self.opening is None:
-            row = self.row(_OPENING.replace("pg_current_xact_id()::text", "''"))
+        if self.opening is None:  # a reader's
+            row = self.row(f"SELECT {_CLOCK}")
             assert row is not None
-            return int(row[1])
+            return int(row[0])
         return self.opening.now + time.monotonic_ns() - self.opening.at
 
     def flush(self) -> None:
-        """Send what waits."""
-        if self.before:
-            self._ask(lambda: None)
-
-    def _execute(self, sql: str, values: dict[str, Value]) -> Cursor:
-        translated = translate(sql)
-        parameters = translated.bound(values)
-        self._ask(lambda: self._cursor.execute(translated.sql, parameters))
-        return self._cursor
-
-    def _ask(self, statement: Callable[[], object]) -> None:
+        """Send what waits, as one message; after BEGIN the server says which transaction this is, and when."""
+        if not self.before:
+            return
+        commands, self.before = self.before, []
+        begins = commands[0] == BEGIN
         with _conflicts():
-            if not self.before:
-                statement()
-                return
-            commands, self.before = self.before, []
-            begins = commands[0] == BEGIN
-            try:
-                with self._connection.pipeline():
-                    for command in commands:
-                        self._commands.execute(command)
-                    if begins:
-                        self._opening.execute(_OPENING)
-                    statement()
-            finally:
-                if begins and self._opening.description:
-                    row = self._opening.fetchone()
-                    self.opening = None if row is None else Opening(row[0], row[1], time.monotonic_ns())
+            self._commands.execute("; ".join([*commands, _OPENING] if begins else commands), prepare=False)
+        if begins:
+            while self._commands.nextset():
+                continue
+            row = self._commands.fetchone()
+            assert row is not None
+            self.opening = Opening(row[0], row[1], time.monotonic_ns())
+
+    def _execute(self, sql: str, values: Mapping[str, Value]) -> Cursor:
+        translated = translate(sql)
+        return self._ask(translated.sql, translated.bound(values))
+
+    def _ask(self, text: str, parameters: Sequence[Any]) -> Cursor:
+        self.flush()
+        with _conflicts():
+            return self._cursor.execute(text, parameters)
+
+    def _insertion(self, table: str, columns: tuple[str, ...]) -> str:
+        """An INSERT of arrays, each of its column's type; the types are asked for once."""
+        made = self._insertions.get((table, columns))
+        if made is None:
+            types: dict[str, str] = dict(self.rows(_TYPES, name=table))
+            arrays = ", ".join(f"${number}::{types[name]}[]" for number, name in enumerate(columns, start=1))
+            made = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our own names
+            self._insertions[table, columns] = made
+        return made
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ PREPARED_MAX: Final = 1_000
 _SETTINGS: Final = "; ".join((
     "SET timezone = 'UTC'", "SET standard_conforming_strings = on", "SET bytea_output = 'hex'",
     f"SET lock_timeout = {LOCK_TIMEOUT_MS}", f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}",
+    "SET tcp_keepalives_idle = 5", "SET tcp_keepalives_interval = 2", "SET tcp_keepalives_count = 3",
     "SET random_page_cost = 1.1",  # rows are looked up by their keys; a plan must not depend on what was on disk at first
 ))  # fmt: skip
 

@@ -20,6 +20,21 @@ SELECT m.name, f."table" FROM sqlite_schema AS m JOIN pragma_foreign_key_list(m.
 -- name: references @postgresql
 SELECT c.relname, r.relname
 FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_class AS r ON r.oid = k.confrelid
+WHERE k.contype = 'f' AND c.relnamespace = CAST(current_schema() AS REGNAMESPACE)
+UNION ALL
+-- What a trigger stands for that asks once a statement (schema/postgresql/0011): its arguments are column, table, column, table, ….
+SELECT c.relname, s.word
+FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid,
+  unnest(string_to_array(encode(t.tgargs, 'escape'), '\000')) WITH ORDINALITY AS s (word, place)
+WHERE t.tgname LIKE '%\_refers' AND s.place % 2 = 0 AND c.relnamespace = CAST(current_schema() AS REGNAMESPACE);
+
+-- name: reference_definitions
+-- SQLite looks a reference up in microseconds, while the row is added.
+SELECT NULL, NULL, NULL WHERE FALSE;
+
+-- name: reference_definitions @postgresql
+SELECT c.relname, k.conname, pg_get_constraintdef(k.oid)
+FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
 WHERE k.contype = 'f' AND c.relnamespace = CAST(current_schema() AS REGNAMESPACE);
 
 -- name: counted_columns

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests import postgres
+from tests.postgres import Server
 
 from millrace.base.clock import FakeClock
 from millrace.base.ids import Ids
+from millrace.bootstrap import bootstrap
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Funding
 from millrace.money.rating.book import parse_price
@@ -24,9 +25,8 @@ IDS = Ids(FakeClock())
 
 
 @pytest.fixture
-def doors() -> Iterator[list[Database]]:
+def doors(server: Server) -> Iterator[list[Database]]:
     """Two commands' doors to one PostgreSQL database with a tenant in it; on SQLite one waits for the other."""
-    server = postgres.shared()
     url = server.url(server.new_database(server.migrated))
     both: list[Database] = [PostgresDatabase(url), PostgresDatabase(url)]
     both[0].write_now(lambda tx: tenants.create_tenant(tx, IDS, 0, name="acme", mode=Mode.PREPAID, currency="CNY"))
@@ -101,3 +101,44 @@ def test_what_never_works_is_not_tried_for_ever(doors: list[Database]) -> None:
     with pytest.raises(Conflict):
         write_once(doors[0], work)
     assert len(tried) == 2
+
+
+class Overtaken:
+    """A door through which a transaction looks once, and then others are faster."""
+
+    def __init__(self, db: Database, others: Callable[[], object]) -> None:
+        self._db = db
+        self._others = others
+
+    def write_now(self, work: Callable[[Any], Any]) -> Any:
+        return self._db.write_now(lambda tx: work(_OvertakenTx(tx, self._others)))
+
+
+class _OvertakenTx:
+    def __init__(self, tx: Tx, others: Callable[[], object]) -> None:
+        self._tx = tx
+        self._others = others
+        self._looked = False
+
+    def rows(self, sql: str, **values: Any) -> list[Any]:
+        found = self._tx.rows(sql, **values)
+        if not self._looked:
+            self._looked = True
+            self._others()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+
+def test_two_first_starts_make_one_tenant(server: Server) -> None:
+    """Of two servers that find an empty database at the same moment one makes tenant and key, the other goes on without."""
+    url = server.url(server.new_database(server.migrated))
+    ours, theirs = PostgresDatabase(url), PostgresDatabase(url)
+    made: list[object] = []
+    late: Any = Overtaken(ours, lambda: made.append(bootstrap(theirs, FakeClock())))
+    assert bootstrap(late, FakeClock()) is None
+    assert made[0] is not None
+    assert [tenant.name for tenant in ours.read(tenants.tenants)] == ["demo"]
+    for db in (ours, theirs):
+        db.close()

@@ -1,0 +1,1 @@
+-- PostgreSQL's twin asks what rows refer to in another way; here foreign keys cost nothing that can be measured.

@@ -1,0 +1,3 @@
+"""tests/money/grants/test_store.py on PostgreSQL."""
+
+from tests.money.grants.test_store import *  # noqa: F403 - each of its tests is one of this file

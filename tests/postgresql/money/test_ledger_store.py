@@ -1,0 +1,3 @@
+"""tests/money/ledger/test_store.py on PostgreSQL."""
+
+from tests.money.ledger.test_store import *  # noqa: F403 - each of its tests is one of this file
