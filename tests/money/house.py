@@ -18,6 +18,7 @@ from millrace.money.billing import store as billing
 from millrace.money.billing.desk import Ours
 from millrace.money.billing.hold import OpenHold, Outcome, Payer
 from millrace.money.billing.orders import Order, ToExtend, ToHold, ToSettle
+from millrace.money.billing.serving import serve
 from millrace.money.epochs import store as epochs
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Balance, Funding, Grant
@@ -27,7 +28,6 @@ from millrace.money.rating.book import PriceVersion, parse_price
 from millrace.money.rating.store import import_price
 from millrace.schema import migrations
 from millrace.store import migrations as migrating
-from millrace.store.database import Database
 from millrace.store.sqlite import SqliteTx, connect
 from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Tx
@@ -171,13 +171,18 @@ class House:
         """Who serves."""
         return Ours(self.epoch, self.slot, self.taken)
 
-    def ask(self, *orders: Order) -> list[Any]:
-        """What the orders come to when they are served together: values and exceptions."""
-        return self.do(lambda tx: billing.serve(tx, orders, self.ours, self.clock.now()))
+    def another(self, *busy: str) -> Ours:
+        """One more server, to which these tenants are busy; it sees two alive."""
+        begun = self.do(lambda tx: begin_epoch(tx, self.clock.now()))
+        return Ours(*begun, living=2, busy=frozenset(f"ten_{name}" for name in busy))
 
-    def must(self, order: Order) -> Any:
+    def ask(self, *orders: Order, ours: Ours | None = None) -> list[Any]:
+        """What the orders come to when they are served together, by the house's own server or another: values, exceptions."""
+        return self.do(lambda tx: serve(tx, orders, ours or self.ours, self.clock.now()))
+
+    def must(self, order: Order, *, ours: Ours | None = None) -> Any:
         """The order's value; what it is refused with is raised."""
-        (answer,) = self.ask(order)
+        (answer,) = self.ask(order, ours=ours)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -232,7 +237,7 @@ class House:
         return disagreements(self.tx)
 
 
-def on_disk(folder: Path) -> Database:
+def on_disk(folder: Path) -> SqliteDatabase:
     """The same house in a file, behind the real door."""
     (folder / "millrace.db").write_bytes(_seeded())
     return SqliteDatabase(folder / "millrace.db")

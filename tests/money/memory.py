@@ -5,6 +5,7 @@ A process is killed by `die`: whatever it wrote stays, and what it was just abou
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,8 +21,12 @@ T = TypeVar("T")
 
 
 def bury(books: Books) -> None:
-    """What the kernel does for a process that is gone: its locks are free."""
-    books._life.unlock()
+    """What the kernel does for a process that is gone: its files are closed, and so its locks are free."""
+    lock, books._life._lock = books._life._lock, None
+    if lock is not None:
+        os.close(lock[1])
+    if books._journal is not None:
+        books._journal.close()
 
 
 def disk_full() -> Refusal:
@@ -38,6 +43,7 @@ class MemoryDatabase(Database):
 
     def __init__(self, house: House, rng: random.Random | None = None) -> None:  # the file's own set-up is not wanted
         self.house = house
+        self.tx: Tx = house.tx
         self.refusals = 0.0
         self._rng = rng
         self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
@@ -55,7 +61,7 @@ class MemoryDatabase(Database):
         refused = self._rng is not None and self._rng.random() < self.refusals
         if refused and self._rng is not None and self._rng.random() < 0.5:
             raise disk_full()
-        done = self.house.do(work)
+        done = self._do(work)
         await self._pause()
         if refused:
             raise disk_full()
@@ -87,18 +93,21 @@ class MemoryDatabase(Database):
     def _answers(self, batch: "Batch[Any, Any]", ops: list[Any]) -> list[Any]:
         """What breaks the batch as a whole is found by running its operations one by one."""
         try:
-            return self.house.do(lambda tx: batch(tx, ops))
+            return self._do(lambda tx: batch(tx, ops))
         except Exception as error:  # noqa: BLE001 - it is an answer
             return [error] if len(ops) == 1 else [answer for op in ops for answer in self._answers(batch, [op])]
 
+    def _do(self, work: Callable[[Tx], T]) -> T:
+        return self.house.do(lambda _: work(self.tx))
+
     def read(self, work: Callable[[Tx], T]) -> T:
-        return work(self.house.tx)
+        return work(self.tx)
 
     async def look(self, work: Callable[[Tx], T]) -> T:
         return self.read(work)
 
     def write_now(self, work: Callable[[Tx], T]) -> T:
-        return self.house.do(work)
+        return self._do(work)
 
     def close(self) -> None:
         pass

@@ -6,25 +6,22 @@ with what was billed and waived. A failure prints its seed: `SEED=17 pytest test
 """
 
 import asyncio
-import contextlib
 import os
 import random
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.money.house import House, payer, request
 from tests.money.memory import MemoryDatabase, bury, disk_full
+from tests.scenarios.at_once import AtOnce, memory_folder
 
 from millrace.base.errors import Reason, Refusal
 from millrace.generation.chunk import NO_TOKENS, CountedBy, TokenCounts
-from millrace.money.billing.books import Books, Hold
+from millrace.money.billing.books import Books
+from millrace.money.billing.handle import Hold
 from millrace.money.billing.hold import Outcome
 from millrace.money.grants.grant import Funding
 from millrace.money.metering import store as metering
@@ -58,15 +55,6 @@ class Client:
         return self.got.input + self.got.output if self.got.output else 0
 
 
-class AtOnce(ThreadPoolExecutor):
-    """Threads would come and go as they please; the same seed must be the same story."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
 class FullJournal(Journal):
     """A journal whose disk refuses a record now and then."""
 
@@ -89,7 +77,7 @@ class World:
         self.house = House()
         self.clients: list[Client] = []
         self.db = MemoryDatabase(self.house, self.rng)
-        self.books: Books | None = None
+        self.books = self._new_books()
         self.streams: dict[int, asyncio.Task[None]] = {}
         self.refusals = self.rng.choice((0.0, 0.0, 0.05, 0.3))
         for name in ("acme", "bolt", "mole"):
@@ -167,8 +155,7 @@ class World:
     async def kill(self) -> None:
         """`kill -9`: no write, no answer and no byte to a client comes after this."""
         self.db.die()
-        if self.books is not None:
-            bury(self.books)
+        bury(self.books)
         while doomed := asyncio.all_tasks() - {asyncio.current_task()}:  # a cancelled one may leave another behind
             for task in doomed:
                 task.cancel()
@@ -177,10 +164,13 @@ class World:
     async def boot(self) -> None:
         self.db = MemoryDatabase(self.house, self.rng)
         self.db.refusals = self.refusals
-        self.books = Books(
+        self.books = self._new_books()
+        await self.books.open()
+
+    def _new_books(self) -> Books:
+        return Books(
             self.db, self.folder, self.house.clock, journal=lambda folder, epoch: FullJournal(folder, epoch, self)
         )
-        await self.books.open()
 
     async def booted(self) -> bool:
         try:
@@ -270,11 +260,8 @@ class World:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """In memory where there is such a place: the journal's syncs cost nothing there."""
-    fast = Path("/dev/shm")  # noqa: S108 - a place for the journal's files, removed below
-    made = Path(tempfile.mkdtemp(dir=fast if fast.is_dir() else None))
-    yield made
-    shutil.rmtree(made)
+    with memory_folder() as made:
+        yield made
 
 
 def test_no_seed_over_bills_or_loses_a_token(folder: Path) -> None:

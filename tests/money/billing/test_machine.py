@@ -16,7 +16,7 @@ from millrace.base.errors import Reason, Refusal
 from millrace.base.money import NANO, render_amount
 from millrace.base.times import month_of
 from millrace.generation.chunk import CountedBy, TokenCounts
-from millrace.money.billing.books import _of_the_dead
+from millrace.money.billing.succession import of_the_dead
 from millrace.money.grants.grant import PRIORITY, Funding
 from millrace.money.metering.journal import NOTHING_RECORDED, Watermark
 from millrace.money.metering.usage import Usage
@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         for limit in (before_it_dies_too, len(self.running)):
             self.house.reborn()
             dead = sorted(self.running)[:limit]
-            rows = self.house.ask(*(_of_the_dead(request(number), self.running[number].recorded) for number in dead))
+            rows = self.house.ask(*(of_the_dead(request(number), self.running[number].recorded) for number in dead))
             for number, usage in zip(dead, rows, strict=True):
                 mark = self.running[number].recorded
                 self._resolved(number, usage, mark.billable.input, mark.billable.output, mark.waived)

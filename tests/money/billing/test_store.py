@@ -9,10 +9,10 @@ from millrace.base.errors import Reason, Refusal
 from millrace.base.money import NANO
 from millrace.base.times import parse_time
 from millrace.generation.chunk import CountedBy, TokenCounts
-from millrace.money.billing import books
 from millrace.money.billing import store as billing
 from millrace.money.billing.hold import Outcome, clip
 from millrace.money.billing.orders import ToExtend, ToFlush, ToSettle
+from millrace.money.billing.succession import of_the_dead
 from millrace.money.metering.journal import Watermark, read_record
 from millrace.money.metering.usage import Status
 from millrace.money.rating.book import parse_price
@@ -273,7 +273,7 @@ def test_the_dead_are_settled_at_their_watermark(house: House) -> None:
         Watermark(TokenCounts(100, 0, 30, 0), 0, 0, CountedBy.RELEASED_TEXT),
         Watermark(TokenCounts(150, 0, 130, 0), 120, 0, CountedBy.ENGINE),
     )
-    orders = [books._of_the_dead(request(number), mark) for number, mark in enumerate(marks, 1)]
+    orders = [of_the_dead(request(number), mark) for number, mark in enumerate(marks, 1)]
     strangers = house.ask(*(structs.replace(order, request_id=request(9)) for order in orders[:1]))
     assert isinstance(strangers[0], LookupError)
     house.reborn()

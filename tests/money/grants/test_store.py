@@ -7,7 +7,7 @@ from tests.money.house import House, payer, request
 
 from millrace.base.errors import Reason, Refusal
 from millrace.base.money import MAX_NANO, NANO, parse_amount, render_amount
-from millrace.money.billing.store import SOURCES_FIRST
+from millrace.money.billing.serving import SOURCES_FIRST
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Balance, Funding
 from millrace.money.ledger import names

@@ -1,16 +1,10 @@
-"""Claims on keys: one request has a key, its answer is kept, its space is counted, and everything ends.
+"""Claims on keys: one request has a key, its answer is kept, its space is counted, and everything ends."""
 
-Each is proved on SQLite and on PostgreSQL.
-"""
-
-import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
-from tests import postgres
 
 from millrace import schema
 from millrace.base.clock import FakeClock
@@ -19,9 +13,8 @@ from millrace.money.idempotency import store
 from millrace.money.idempotency.claim import ANSWER_BYTES_MAX, KEPT_NS, Answered, Claim, Repeated, Space, State
 from millrace.money.idempotency.key import key_digest
 from millrace.store.database import Database
-from millrace.store.postgres_database import PostgresDatabase
 from millrace.store.sqlite_database import SqliteDatabase
-from millrace.store.transaction import Conflict, Tx
+from millrace.store.transaction import Tx
 
 T = TypeVar("T")
 
@@ -84,16 +77,17 @@ class Keys:
         return space.keys, space.bytes
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def keys(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Keys]:
-    if request.param == "postgresql":
-        with postgres.fresh_database() as theirs:
-            yield Keys(theirs)
-        return
-    db = SqliteDatabase(tmp_path / "millrace.db")
-    db.migrate(schema.migrations())
-    yield Keys(db)
-    db.close()
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    made = SqliteDatabase(tmp_path / "millrace.db")
+    made.migrate(schema.migrations())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def keys(db: Database) -> Keys:
+    return Keys(db)
 
 
 def what(answers: Answers) -> str:
@@ -249,42 +243,3 @@ def test_no_client_s_text_is_stored(keys: Keys) -> None:
     keys.claim(keys.wish(1, "4111-1111-1111-1111"))
     (row,) = keys.rows("SELECT * FROM idempotency")
     assert "4111" not in str(row)
-
-
-@pytest.mark.parametrize("kept", [True, False])
-def test_two_servers_claim_one_after_the_other(kept: bool) -> None:
-    """While a claim's transaction is open the same key waits for it: taken when it was kept, free when it was rolled back."""
-    server = postgres.shared()
-    url = server.url(server.new_database(server.migrated))
-    ours, theirs = Keys(PostgresDatabase(url)), PostgresDatabase(url)
-    claimed, go_on = threading.Event(), threading.Event()
-    answers: list[str] = []
-
-    def open_claim(tx: Tx) -> None:
-        store.claim(tx, [ours.wish(1, "a"), ours.wish(2, "b")], 0)
-        claimed.set()
-        go_on.wait()
-        if not kept:
-            raise Conflict("rolled back")
-
-    def first() -> None:
-        with contextlib.suppress(Conflict):
-            theirs.write_now(open_claim)
-
-    def second() -> None:
-        answers.append(what(ours.claim(ours.wish(3, "b"), ours.wish(4, "a"), ours.wish(5, "c"))))
-
-    threads = [threading.Thread(target=first), threading.Thread(target=second)]
-    threads[0].start()
-    claimed.wait()
-    threads[1].start()
-    threads[1].join(0.05)
-    waited = threads[1].is_alive()
-    go_on.set()
-    for thread in threads:
-        thread.join()
-    assert waited
-    assert answers == ["rrc" if kept else "ccc"]
-    assert ours.space()[0] == 3
-    for db in (ours.db, theirs):
-        db.close()

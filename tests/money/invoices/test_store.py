@@ -233,13 +233,16 @@ def test_a_void_frees_the_usage_and_reverses_the_rounding(world: World) -> None:
     assert world.findings() == []
 
 
-def test_a_second_void_is_refused(world: World) -> None:
-    """A void is final; the refusal says when and why it happened. A void without a reason is refused too."""
+def test_a_void_happens_once(world: World) -> None:
+    """Given again it answers as before; for another reason it is refused with when and why. Without a reason too."""
     world.serve_table("bolt  2026-11-02  tiny  1  0  1")
     (invoice,) = world.run("bolt")
     with pytest.raises(Refusal, match="say why"):
         world.void(invoice.id, " ")
-    world.void(invoice.id)
+    voided = world.void(invoice.id)
+    transfers = world.db.read(lambda tx: tx.rows("SELECT COUNT(*) FROM transfer"))
+    assert world.void(invoice.number) == voided
+    assert world.db.read(lambda tx: tx.rows("SELECT COUNT(*) FROM transfer")) == transfers
     with pytest.raises(Refusal) as caught:
         world.void(invoice.id, "again")
     assert caught.value.reason is Reason.CONFLICT

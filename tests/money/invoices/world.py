@@ -12,7 +12,10 @@ from millrace.base.money import parse_amount
 from millrace.base.times import Period, parse_month, parse_time
 from millrace.generation.chunk import CountedBy, TokenCounts
 from millrace.money.billing import store as billing
+from millrace.money.billing.desk import Ours
 from millrace.money.billing.hold import Outcome, Payer
+from millrace.money.billing.orders import Order, ToHold, ToSettle
+from millrace.money.billing.serving import serve
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Funding
 from millrace.money.invoices import store as invoices
@@ -101,11 +104,16 @@ class World:
         def work(tx: Tx) -> None:
             price = price_at(tx, model, "CNY", instant)
             assert price is not None
-            billing.hold(
-                tx, request_id=request_id, payer=payer, price=price, input_bound=counts.input,
-                output_bound=counts.output, epoch=1, now=instant,
-            )  # fmt: skip
-            billing.resolve(tx, request_id, outcome, price, instant)
+            orders: list[Order] = [
+                ToHold(
+                    request_id=request_id, payer=payer, price=price, input_bound=counts.input, output_bound=counts.output
+                ),
+                ToSettle(request_id=request_id, outcome=outcome),
+            ]  # fmt: skip
+            for order in orders:
+                (answer,) = serve(tx, [order], Ours(epoch=1, slot=1), instant)
+                if isinstance(answer, Exception):
+                    raise answer
 
         self.write(work)
         return request_id
@@ -138,7 +146,7 @@ class World:
 
     def findings(self) -> list[str]:
         """What an audit has to say: nothing, in a sound world."""
-        found = [sentence for check in self.db.read(verify) for sentence in check.findings]
+        found = [sentence for check in verify(self.db.read) for sentence in check.findings]
         totals = trial_balance.totals(self.db.read(ledger.accounts))
         return found + [f"{total.currency}: debits and credits differ" for total in totals if not total.balanced]
 

@@ -13,40 +13,39 @@ new epoch. Where others may take over (`shared`), nothing is released past the l
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from msgspec import Struct
-
 from millrace.base.clock import NS_PER_S, Clock
 from millrace.base.errors import Reason, Refusal
 from millrace.base.ids import id_bytes, id_from_bytes
-from millrace.generation.chunk import NO_TOKENS, CountedBy, TokenCounts
+from millrace.generation.chunk import CountedBy, TokenCounts
+from millrace.money.allowances.allowance import Rate
 from millrace.money.billing import store
 from millrace.money.billing.busy import Busy
 from millrace.money.billing.desk import Ours
+from millrace.money.billing.handle import Hold
 from millrace.money.billing.hold import OpenHold, Outcome, Payer
-from millrace.money.billing.life import Life, clear, lock_is_free
-from millrace.money.billing.orders import Order, Rate, Recalling, ToExtend, ToFlush, ToHold, ToSettle, ToTend
+from millrace.money.billing.life import Fenced, Life, clear, not_renewed
+from millrace.money.billing.orders import Order, Recalling, ToExtend, ToFlush, ToHold, ToSettle, ToTend
+from millrace.money.billing.serving import serve
+from millrace.money.billing.succession import RESOLVED_AT_ONCE, Recovery, Succession, log_failure, log_failures, of_the_dead
 from millrace.money.epochs import store as epochs
-from millrace.money.epochs.store import Other
+from millrace.money.epochs.store import LEASE_NS
 from millrace.money.grants import store as grants
 from millrace.money.idempotency import store as idempotency
 from millrace.money.idempotency.claim import Answered, Claim
-from millrace.money.metering.journal import NOTHING_RECORDED, Journal, Watermark, epochs_in, watermarks
-from millrace.money.metering.usage import Status, Usage
+from millrace.money.metering.journal import Journal
+from millrace.money.metering.usage import Usage
 from millrace.money.rating.book import PriceVersion
 from millrace.store.database import Database
 from millrace.store.transaction import Tx
 
 _log = logging.getLogger("millrace.books")
-
-RESOLVED_AT_ONCE = 500
-"""Holds of the dead resolved in one commit."""
 
 SETTLE_TRIES = 5
 """A settlement that the disk refuses is tried this often at once; then the sweeper goes on with it."""
@@ -58,39 +57,7 @@ RECALL_S: Final = 2.0
 
 RECALL_EVERY_S: Final = 0.05
 
-RELEASE_WAIT_S: Final = 10.0
-"""How long a stream stands still while the lease cannot be renewed: a restart of the database, a fail-over."""
-
-RELEASE_EVERY_S: Final = 0.02
-
 T = TypeVar("T")
-
-
-class Hold(Struct, weakref=True):
-    """A running request's reservation, as its own stream sees it. Whoever lets go of it unsettled leaves it to the sweeper."""
-
-    request_id: str
-    raw_id: bytes
-    payer: Payer
-    price: PriceVersion
-    output_bound: int
-    epoch: int = 0
-    keyed: bool = False
-
-
-class Recovery(Struct, frozen=True):
-    """What a start or a take-over found and did: holds settled at their watermark, holds voided, tokens waived."""
-
-    settled: int = 0
-    voided: int = 0
-    waived: int = 0
-
-    def __add__(self, other: "Recovery") -> "Recovery":
-        return Recovery(self.settled + other.settled, self.voided + other.voided, self.waived + other.waived)
-
-
-class Fenced(Refusal):
-    """Another server took this one's epoch over; nothing that was asked under it is done any more."""
 
 
 class _Served(NamedTuple):
@@ -109,7 +76,7 @@ class Books:
 
     def __init__(
         self, db: Database, folder: Path, clock: Clock, *, shared: bool = False, far: bool = False,
-        journal: Callable[[Path, int], Journal] = Journal,
+        journal: Callable[[Path, int], Journal] = Journal, lease_ns: int = LEASE_NS,
     ) -> None:  # fmt: skip
         self._db = db
         self._folder = folder
@@ -117,7 +84,9 @@ class Books:
         self._far = far
         self._make_journal = journal
         self._journal: Journal | None = None
-        self._life = Life(folder, clock, far=far)
+        self._lease_ns = lease_ns
+        self._life = Life(folder, clock, far=far, lease_ns=lease_ns)
+        self._succession = Succession(db, folder, self._life, clock, lease_ns, self._ask)
         self._ours = Ours(epoch=0, slot=1)
         self._busy = Busy()
         self._live: WeakValueDictionary[str, Hold] = WeakValueDictionary()
@@ -148,8 +117,8 @@ class Books:
         hold.
         """
         await self._begin()
-        self.recovery = await self._take_over()
-        await self._tidy_folder()
+        self.recovery = await self._succession.take_over(self.epoch)
+        await self._succession.tidy(self.epoch)
         return self.recovery
 
     async def close(self) -> None:
@@ -162,7 +131,7 @@ class Books:
             await asyncio.gather(*self._settling, return_exceptions=True)
             await self._sweep(journal)
             await self._ask(ToTend(all=True))
-            over = await self._db.write(partial(self._end, number=self.epoch))
+            over = await self._db.write(self._end)
         except Fenced as fenced:
             _log.warning("closing: %s", fenced.sentence)
         finally:
@@ -209,11 +178,7 @@ class Books:
 
     async def renewed(self) -> None:
         """Return when something may be released again. Raises STORE_UNAVAILABLE when that takes too long."""
-        until = self._clock.monotonic() + round(RELEASE_WAIT_S * NS_PER_S)
-        while not self.may_release:
-            if self._clock.monotonic() >= until:
-                raise _not_renewed()
-            await self._clock.sleep(RELEASE_EVERY_S)
+        await self._life.until_renewed()
 
     def progress(self, hold: Hold, counts: TokenCounts, confirmed: TokenCounts, counted_by: CountedBy) -> None:
         """Write down what the chunk about to be released brings the request to. Release it only after this returned.
@@ -223,9 +188,9 @@ class Books:
         if self._journal is None:
             raise Refusal(Reason.STORE_UNAVAILABLE, "the books are closed; the server is stopping", retry_after_s=1)
         if hold.epoch != self.epoch:
-            raise _taken_over(hold.epoch)
+            raise Fenced(hold.epoch)
         if not self.may_release:
-            raise _not_renewed()
+            raise not_renewed()
         self._journal.record(hold.raw_id, counts, confirmed, counted_by)
 
     def confirm(self, hold: Hold, counts: TokenCounts, counted_by: CountedBy) -> None:
@@ -261,7 +226,9 @@ class Books:
     async def tend(self) -> None:
         """Stay alive while nothing else is written, and give back slices of credit that are idle or asked for."""
         if self._journal is not None:
-            self._ours = self._ours._replace(living=await self._ask(ToTend()))
+            with contextlib.suppress(Fenced):  # said where the new epoch begins
+                living = await self._ask(ToTend())
+                self._ours = self._ours._replace(living=living)
 
     async def flush(self) -> None:
         """Bring to the database how far running requests have come, for servers that cannot read our journal."""
@@ -270,9 +237,11 @@ class Books:
             return
         records = journal.records()
         changed = {raw_id: mark for raw_id, mark in records.items() if self._flushed.get(raw_id) != mark}
-        if changed:
-            await self._ask(ToFlush(tuple((id_from_bytes("req", raw_id), mark) for raw_id, mark in changed.items())))
-        self._flushed = records
+        marks = tuple((id_from_bytes("req", raw_id), mark) for raw_id, mark in changed.items())
+        with contextlib.suppress(Fenced):
+            if marks:
+                await self._ask(ToFlush(marks))
+            self._flushed = records
 
     def sync_journal(self) -> None:
         """Bring the journal to the disk; called every so often from a thread."""
@@ -285,18 +254,20 @@ class Books:
         asked_at = self._clock.monotonic()
         lease_now = tx.now(asked_at)
         ours = self._ours
-        if not epochs.renew(tx, ours.epoch, lease_now):
-            raise _taken_over(ours.epoch)
+        if not epochs.renew(tx, ours.epoch, lease_now, self._lease_ns):
+            raise Fenced(ours.epoch)
         living = epochs.living(tx, lease_now) if any(isinstance(order, ToTend) for order in orders) else ours.living
         busy = self._busy.tenants(asked_at) if living > 1 else frozenset()
-        answers = store.serve(tx, orders, ours._replace(living=living, busy=busy), tx.now(self._clock.now()))
+        ours = ours._replace(living=living, busy=busy, taken=self._succession.taken)
+        answers = serve(tx, orders, ours, tx.now(self._clock.now()))
         return [answer if isinstance(answer, Exception) else _Served(answer, asked_at) for answer in answers]
 
     async def _ask(self, order: Order) -> Any:
         try:
             served = await self._db.post(self._batch, order)
-        except Fenced:
-            await self._begin_again()
+        except Fenced as fenced:
+            if fenced.epoch == self.epoch:
+                await self._begin_again()
             raise
         self._life.renewed(served.asked_at)
         return served.value
@@ -321,9 +292,10 @@ class Books:
         asked_at = self._clock.monotonic()
         begun = await self._db.write(
             lambda tx: epochs.begin(
-                tx, now=tx.now(self._clock.now()), lease_now=tx.now(asked_at), home=self._life.home, lock=self._life.lock
+                tx, now=tx.now(self._clock.now()), lease_now=tx.now(asked_at), home=self._life.home, lock=self._life.lock,
+                lease_ns=self._lease_ns,
             )
-        )
+        )  # fmt: skip
         self._journal = self._make_journal(self._folder, begun.number)
         self._flushed = {}
         self._ours = Ours(epoch=begun.number, slot=begun.slot)
@@ -344,8 +316,7 @@ class Books:
                 return
             self.fenced += 1
             _log.error("epoch %d was taken over while this server slept; its streams end, and it goes on with a new one", old)
-            recorded = {id_from_bytes("req", raw_id): _recorded(journal.watermark(raw_id)) for raw_id in journal.records()}
-            late = await self._db.write(partial(self._waive, recorded=recorded))
+            late = await self._succession.waive({raw_id: journal.watermark(raw_id) for raw_id in journal.records()})
             if late:
                 _log.warning("up to %d tokens that it had released are waived", late)
             await self._begin()
@@ -390,21 +361,20 @@ class Books:
         self._settling.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log_failure(error)
+            log_failure(error)
 
     async def _sweep(self, journal: Journal) -> int:
         """One request that cannot be resolved does not keep the others, or the grants, from being swept."""
         left = list(self._unsettled.values())
         settled = await asyncio.gather(*(self._settle_once(*one) for one in left), return_exceptions=True)
-        _log_failures(settled)
+        log_failures(settled)
         orphans = await asyncio.to_thread(self._db.read, self._orphans)
         for start in range(0, len(orphans), RESOLVED_AT_ONCE):
             some = orphans[start : start + RESOLVED_AT_ONCE]
             rows = await asyncio.gather(*(self._resolve_orphan(orphan, journal) for orphan in some), return_exceptions=True)
-            _log_failures(rows)
+            log_failures(rows)
         if self.shared:
-            found = await self._take_over()
-            self.recovery += found
+            self.recovery += await self._succession.take_over(self.epoch)
         await self._db.write(lambda tx: grants.expire(tx, tx.now(self._clock.now())))
         await self._db.write(lambda tx: idempotency.expire(tx, tx.now(self._clock.now())))
         return len(left) + len(orphans)
@@ -419,112 +389,10 @@ class Books:
         self._sweeping.add(orphan.request_id)
         try:
             raw_id = id_bytes(orphan.request_id)
-            await self._ask(_of_the_dead(orphan.request_id, journal.watermark(raw_id)))
+            await self._ask(of_the_dead(orphan.request_id, journal.watermark(raw_id)))
             journal.forget(raw_id)
         finally:
             self._sweeping.discard(orphan.request_id)
 
-    async def _take_over(self) -> Recovery:
-        """Fence every epoch that is dead, settle what it left, and end it. Ours again what an earlier try left half done."""
-        found = Recovery()
-        for other in await asyncio.to_thread(self._db.read, self._dead):
-            if await self._db.write(partial(self._fence, other=other)):
-                _log.info("epoch %d is dead: this server settles what it left", other.number)
-        for number, home in await asyncio.to_thread(self._db.read, self._taken):
-            self._ours = self._ours._replace(taken=self._ours.taken | {number})
-            found += await self._resolve_left(number, home)
-            await self._ask(ToTend())
-            if await self._db.write(partial(self._end, number=number)):
-                self._ours = self._ours._replace(taken=self._ours.taken - {number})
-                if self._life.is_near(home) and lock_is_free(self._folder, number):
-                    clear(self._folder, number)
-        return found
-
-    def _dead(self, tx: Tx) -> list[Other]:
-        lease_now = tx.now(self._clock.monotonic())
-        return [other for other in epochs.others(tx, self.epoch, lease_now) if self._life.is_dead(other, lease_now)]
-
-    def _taken(self, tx: Tx) -> list[tuple[int, str]]:
-        return epochs.taken(tx, self.epoch)
-
-    def _fence(self, tx: Tx, other: Other) -> bool:
-        """Only who is alive himself may."""
-        return epochs.renew(tx, self.epoch, tx.now(self._clock.monotonic())) and epochs.take_over(tx, other, self.epoch)
-
-    def _end(self, tx: Tx, number: int) -> bool:
-        return epochs.end(tx, number, tx.now(self._clock.now()))
-
-    def _waive(self, tx: Tx, recorded: dict[str, int]) -> int:
-        return store.waive(tx, recorded, tx.now(self._clock.now()))
-
-    async def _resolve_left(self, epoch: int, home: str) -> Recovery:
-        """By the journal where it lies in our folder and by what was flushed last, whichever knows more."""
-        marks = await asyncio.to_thread(watermarks, self._folder, epoch) if self._life.is_near(home) else {}
-        found, after = Recovery(), ""
-        while left := await asyncio.to_thread(
-            self._db.read, partial(store.left_by, epoch=epoch, after=after, limit=RESOLVED_AT_ONCE)
-        ):
-            after = left[-1][0]
-            orders = [
-                _of_the_dead(request_id, _further(marks.get(id_bytes(request_id)), flushed))
-                for request_id, flushed in left
-            ]
-            rows: list[Usage] = await asyncio.gather(*(self._ask(order) for order in orders))
-            billed = sum(row.tokens != NO_TOKENS for row in rows)
-            found += Recovery(billed, len(rows) - billed, sum(row.waived for row in rows))
-        return found
-
-    async def _tidy_folder(self) -> None:
-        """Files of epochs that are over go, once it is noted what they know of requests that another machine settled."""
-        for epoch in await asyncio.to_thread(epochs_in, self._folder):
-            if epoch == self.epoch or not lock_is_free(self._folder, epoch):
-                continue
-            if not await asyncio.to_thread(self._db.read, partial(epochs.is_over, number=epoch)):
-                continue
-            marks = await asyncio.to_thread(watermarks, self._folder, epoch)
-            recorded = {id_from_bytes("req", raw_id): _recorded(mark) for raw_id, mark in marks.items()}
-            await self._db.write(partial(self._waive, recorded=recorded))
-            clear(self._folder, epoch)
-
-
-def _of_the_dead(request_id: str, mark: Watermark) -> ToSettle:
-    outcome = Outcome(status=Status.FAILED, counts=mark.billable, counted_by=mark.counted_by, waived=mark.waived)
-    return ToSettle(request_id=request_id, outcome=outcome, keyed=True)
-
-
-def _further(journal: Watermark | None, flushed: Watermark | None) -> Watermark:
-    """The journal is never behind what was flushed, unless a power cut or a lost disk took its end."""
-    known = [mark for mark in (journal, flushed) if mark is not None]
-    return max(known, key=lambda mark: mark.confirmed_output, default=NOTHING_RECORDED)
-
-
-def _recorded(mark: Watermark) -> int:
-    return mark.recorded.input + mark.recorded.output
-
-
-def _taken_over(epoch: int) -> Fenced:
-    return Fenced(
-        Reason.STORE_UNAVAILABLE,
-        f"this server slept for too long and another one took over what it ran (epoch {epoch}); try again",
-        retry_after_s=1,
-    )
-
-
-def _not_renewed() -> Refusal:
-    return Refusal(
-        Reason.STORE_UNAVAILABLE, "the database cannot be reached, so nothing may be delivered now; try again", retry_after_s=1
-    )
-
-
-def _log_failures(results: Sequence[object]) -> None:
-    for result in results:
-        if isinstance(result, Exception):
-            _log_failure(result)
-
-
-def _log_failure(error: BaseException) -> None:
-    """A refusal is an event in a sentence; anything else is a bug, and its place is wanted."""
-    if isinstance(error, Refusal):
-        _log.warning("a hold is not resolved yet, the next sweep tries again: %s", error.sentence)
-    else:
-        _log.error("a hold could not be resolved, the next sweep tries again", exc_info=error)
+    def _end(self, tx: Tx) -> bool:
+        return epochs.end(tx, self.epoch, tx.now(self._clock.now()))

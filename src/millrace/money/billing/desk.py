@@ -5,19 +5,17 @@ this applies them in memory one after the other, and store.py writes what change
 else, and the database's constraints hold them once more.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
-
-from msgspec import Struct
 
 from millrace.base.bucket import MINUTE_MS, NS_PER_MS, Bucket
 from millrace.base.clock import NS_PER_S
 from millrace.base.errors import Reason, Refusal
 from millrace.base.money import render_amount
 from millrace.base.times import month_of
+from millrace.money.allowances.allowance import Budget, Rate, refuse_budget, refuse_rate
 from millrace.money.billing.hold import Leg, OpenHold, Outcome, Payer, clip, leg_id, plan
-from millrace.money.billing.orders import Rate, Recalling, ToExtend, ToHold, ToSettle
-from millrace.money.billing.slices import Rank, Slice, slice_of
+from millrace.money.billing.orders import Recalling, ToExtend, ToHold, ToSettle
 from millrace.money.grants.store import Source
 from millrace.money.ledger import names
 from millrace.money.ledger.entries import Account, Answer, Entry, Kind, Refused
@@ -25,16 +23,10 @@ from millrace.money.ledger.sheet import Pending, Sheet
 from millrace.money.metering.usage import Usage
 from millrace.money.rating.book import PriceVersion
 from millrace.money.rating.rate import rate, upper_bound
+from millrace.money.slices.slice import Rank, Slice, slice_of
 
 Purse = tuple[str, str]
 """Whose value in which currency: tenant, currency."""
-
-
-class Budget(Struct):
-    """What a key has of its month."""
-
-    held: int = 0
-    spent: int = 0
 
 
 class Ours(NamedTuple):
@@ -192,15 +184,13 @@ class Desk:
             return [], Recalling()
         return [], _insufficient(payer, amount, missing)
 
-    def _free(self, purse: Purse) -> list[Source]:
+    def _free(self, purse: Purse) -> Iterator[Source]:
         """A slice that was asked back is drawn on no more; one that ran out holds nobody up."""
-        sources = []
         for account in self.sources[purse]:
             one = self.slices.get(account)
             free = self.sheet.accounts[account].free
             if free > 0 and (one is None or not (one.recalled or one.expires_at <= self.now)):
-                sources.append(Source(account, free))
-        return sources
+                yield Source(account, free)
 
     def _take_slice(self, purse: Purse, amount: int) -> None:
         """A busy tenant's hold draws on a slice that is ours alone, so that servers do not wait for each other's row."""
@@ -235,8 +225,12 @@ class Desk:
             self.slices_changed.add(one.account)
 
     def _elsewhere(self, purse: Purse) -> int:
-        """What is free in slices that are not ours, as they stood when they were read."""
-        return sum(one.free for one in self._others(purse))
+        """What is free in slices that will be given back soon, as they stood when they were read: others', and ours that are
+        asked back.
+        """
+        ours = (self.slices[account] for account in self.sources[purse] if account in self.slices)
+        back = [*self._others(purse), *(one for one in ours if one.recalled)]
+        return sum(one.free for one in back if one.expires_at > self.now)
 
     def _recall(self, purse: Purse) -> None:
         for one in self._others(purse):
@@ -303,16 +297,7 @@ class Desk:
             return None
         assert payer.budget is not None, "a key that had a budget when it was held for has it until it is settled"
         budget = self.budgets.get((payer.key_id, month), Budget())
-        left = payer.budget - budget.held - budget.spent
-        if amount <= left:
-            return None
-        return Refusal(
-            Reason.BUDGET_EXCEEDED,
-            f"this request can cost up to {render_amount(amount)} {payer.currency}, and the key's budget of {month} has "
-            f"{render_amount(max(left, 0))} left; raise the budget, ask for fewer tokens, or wait for the next month",
-            retry_after_s=max(1, -(-(month_of(self.now).end - self.now) // NS_PER_S)),
-            limit="budget",
-        )
+        return refuse_budget(budget, payer.budget, amount, payer.currency, month, self.now)
 
     def _take_budget(self, payer: Payer, month: str | None, amount: int) -> None:
         if month is not None:
@@ -330,32 +315,6 @@ class Desk:
 
 USED_EVERY_NS: Final = NS_PER_S // 4
 """How exactly it is noted when a slice was last drawn on."""
-
-def refuse_rate(bucket: Bucket, wanted: Rate) -> Refusal | None:
-    """Why the bucket, refilled, does not give that many units; None: it does."""
-    words = _LIMIT_WORDS[wanted.name]
-    if wanted.units > bucket.limit:
-        return Refusal(
-            Reason.RATE_LIMIT_EXCEEDED,
-            f"this request can use {wanted.units} tokens and the key has {bucket.limit} {words}: it never fits; "
-            "ask for fewer tokens (max_tokens) or for a higher limit",
-            limit=wanted.name,
-            retry_after_s=60,
-        )
-    wait_ms = bucket.wait_ms(wanted.units)
-    if wait_ms == 0:
-        return None
-    seconds = -(-wait_ms // 1_000)
-    return Refusal(
-        Reason.RATE_LIMIT_EXCEEDED,
-        f"the key's limit of {bucket.limit} {words} is used up; come back in {seconds} s",
-        limit=wanted.name,
-        retry_after_s=seconds,
-    )
-
-
-_LIMIT_WORDS: Final = {"rpm": "requests per minute", "tpm": "tokens per minute"}
-
 
 def _usage(open_hold: OpenHold, outcome: Outcome, price: PriceVersion, now: int) -> Usage:
     counts, cut = clip(outcome.counts, open_hold.input_bound, open_hold.output_bound)

@@ -1,6 +1,6 @@
 """What is held for a request, and from where: values and rules, no I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -62,23 +62,25 @@ class Leg(NamedTuple):
     amount: int
 
 
-def plan(sources: Sequence[Source], revenue: str, amount: int) -> tuple[list[Leg], int]:
+def plan(sources: Iterable[Source], revenue: str, amount: int) -> tuple[list[Leg], int]:
     """Spread an amount over the sources in their order. Returns the legs and what is missing (0: the hold can be made).
     """
     legs: list[Leg] = []
     missing = amount
     for source in sources:
-        if missing == 0:
-            break
         part = min(source.available, missing)
         if part > 0:
             legs.append(Leg(source.account, revenue, part))
             missing -= part
+        if missing == 0:
+            break
     return legs, missing
 
 
 def clip(counts: TokenCounts, input_bound: int, output_bound: int) -> tuple[TokenCounts, int]:
     """Counts no larger than what was held for, and the tokens cut off: those are waived, never charged."""
+    if counts.cached_input <= counts.input <= input_bound and counts.reasoning <= counts.output <= output_bound:
+        return counts, 0
     input_ = min(counts.input, input_bound)
     output = min(counts.output, output_bound)
     clipped = TokenCounts(input_, min(counts.cached_input, input_), output, min(counts.reasoning, output))

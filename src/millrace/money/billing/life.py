@@ -13,22 +13,41 @@ from pathlib import Path
 from typing import Final
 
 from millrace.base.clock import NS_PER_S, Clock
+from millrace.base.errors import Reason, Refusal
 from millrace.money.epochs.store import LEASE_NS, Other
 
-MARGIN_NS: Final = NS_PER_S // 2
-"""How long before its lease ends a server stops to release anything: its clock and the database's may run differently."""
+MARGIN: Final = 10
+"""A server stops to release anything a tenth of its lease before that ends: its clock and the database's may differ."""
+
+RELEASE_WAIT_S: Final = 10.0
+"""How long a stream stands still while the lease cannot be renewed: a restart of the database, a fail-over."""
+
+RELEASE_EVERY_S: Final = 0.02
 
 _HOME: Final = "home"
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
+class Fenced(Refusal):
+    """Another server took this one's epoch over; nothing that was asked under it is done any more."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(
+            Reason.STORE_UNAVAILABLE,
+            f"this server slept for too long and another one took over what it ran (epoch {epoch}); try again",
+            retry_after_s=1,
+        )
+        self.epoch = epoch
+
+
 class Life:
     """Of the server that this process is. Used from the event loop and, `lock`, from the writer's thread."""
 
-    def __init__(self, folder: Path, clock: Clock, *, far: bool = False) -> None:
+    def __init__(self, folder: Path, clock: Clock, *, far: bool = False, lease_ns: int = LEASE_NS) -> None:
         self._folder = folder
         self._clock = clock
+        self._lease_ns = lease_ns
         self._lock: tuple[int, int] | None = None  # epoch, descriptor
         self._deadline = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +71,7 @@ class Life:
 
     def renewed(self, asked_at: int) -> None:
         """The database renewed the lease with something that was asked at that monotonic time or later."""
-        self._deadline = max(self._deadline, asked_at + LEASE_NS - MARGIN_NS)
+        self._deadline = max(self._deadline, asked_at + self._lease_ns - self._lease_ns // MARGIN)
 
     def ended(self) -> None:
         """Another server took over: the deadline has passed whatever the clock says."""
@@ -62,6 +81,14 @@ class Life:
     def may_release(self) -> bool:
         """Whether no other server can have taken over yet."""
         return self._clock.monotonic() < self._deadline
+
+    async def until_renewed(self) -> None:
+        """Return when something may be released again. Raises STORE_UNAVAILABLE when that takes too long."""
+        until = self._clock.monotonic() + round(RELEASE_WAIT_S * NS_PER_S)
+        while not self.may_release:
+            if self._clock.monotonic() >= until:
+                raise not_renewed()
+            await self._clock.sleep(RELEASE_EVERY_S)
 
     def is_near(self, home: str) -> bool:
         """Whether the journal of an epoch with that home lies in our folder."""
@@ -73,6 +100,13 @@ class Life:
             gone = other.taker_home == self.home and lock_is_free(self._folder, other.taken_by)
             return gone or not other.taker_lives
         return (other.home == self.home and lock_is_free(self._folder, other.number)) or other.lease_until < lease_now
+
+
+def not_renewed() -> Refusal:
+    """Somebody may have taken this server over, so nothing leaves it."""
+    return Refusal(
+        Reason.STORE_UNAVAILABLE, "the database cannot be reached, so nothing may be delivered now; try again", retry_after_s=1
+    )
 
 
 def lock_is_free(folder: Path, epoch: int) -> bool:
@@ -97,7 +131,7 @@ def clear(folder: Path, epoch: int) -> None:
 
 
 def _lock_path(folder: Path, epoch: int) -> Path:
-    return folder / f"{epoch:08d}.lock"
+    return folder.joinpath(f"{epoch:08d}.lock")
 
 
 def _boot_id() -> str:
@@ -109,10 +143,11 @@ def _boot_id() -> str:
 
 def _home_id(folder: Path) -> str:
     """A name of this folder that no other has, made once; several servers that start at once agree on it."""
-    path = folder / _HOME
-    fresh = folder / f"{_HOME}.{os.getpid()}"
+    path = folder.joinpath(_HOME)
     if not path.exists():
-        fresh.write_text(secrets.token_hex(16), "ascii")
+        name = secrets.token_hex(16)
+        fresh = folder.joinpath(f"{_HOME}.{name}")
+        fresh.write_text(name, "ascii")
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(fresh)
         fresh.unlink()

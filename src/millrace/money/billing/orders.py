@@ -2,18 +2,10 @@
 
 from msgspec import Struct
 
+from millrace.money.allowances.allowance import Rate
 from millrace.money.billing.hold import Outcome, Payer
 from millrace.money.idempotency.claim import Answered, Claim
 from millrace.money.rating.book import PriceVersion
-
-
-class Rate(Struct, frozen=True):
-    """So many units of a key's minute: `name` is 'rpm' or 'tpm', `limit` what the key has of it."""
-
-    key_id: str
-    name: str
-    limit: int
-    units: int
 
 
 class ToHold(Struct, frozen=True, kw_only=True):

@@ -37,19 +37,21 @@ class Other(NamedTuple):
     taker_home: str
 
 
-def begin(tx: Tx, *, now: int, lease_now: int, home: str, lock: Callable[[int], None]) -> Begun:
+def begin(
+    tx: Tx, *, now: int, lease_now: int, home: str, lock: Callable[[int], None], lease_ns: int = LEASE_NS
+) -> Begun:
     """A number that no server before this one had. `lock` makes its life visible on this machine before others can see it."""
     row = None
     while row is None:
-        row = tx.row(_SQL["begin"], now=now, home=home, lease_until=lease_now + LEASE_NS)
+        row = tx.row(_SQL["begin"], now=now, home=home, lease_until=lease_now + lease_ns)
     begun = Begun(*row)
     lock(begun.number)
     return begun
 
 
-def renew(tx: Tx, number: int, lease_now: int) -> bool:
-    """Whether the epoch is still ours; it is for LEASE_NS more, and nobody takes it over before this transaction ends."""
-    return tx.run(_SQL["renew"], number=number, lease_until=lease_now + LEASE_NS) == 1
+def renew(tx: Tx, number: int, lease_now: int, lease_ns: int = LEASE_NS) -> bool:
+    """Whether the epoch is still ours; it is for `lease_ns` more, and nobody takes it over before this transaction ends."""
+    return tx.run(_SQL["renew"], number=number, lease_until=lease_now + lease_ns) == 1
 
 
 def living(tx: Tx, lease_now: int) -> int:

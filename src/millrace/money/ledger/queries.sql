@@ -20,8 +20,10 @@ WHERE id = :id;
 -- name: set_account @postgresql
 UPDATE account SET debits_pending = v.debits_pending, debits_posted = v.debits_posted,
   credits_pending = v.credits_pending, credits_posted = v.credits_posted
-FROM unnest(:id..., :debits_pending..., :debits_posted..., :credits_pending..., :credits_posted...)
-  AS v (id, debits_pending, debits_posted, credits_pending, credits_posted)
+FROM unnest(
+  :id...::text[], :debits_pending...::bigint[], :debits_posted...::bigint[], :credits_pending...::bigint[],
+  :credits_posted...::bigint[]
+) AS v (id, debits_pending, debits_posted, credits_pending, credits_posted)
 WHERE account.id = v.id;
 
 -- name: transfers

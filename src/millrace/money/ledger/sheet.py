@@ -91,18 +91,19 @@ class Sheet:
             return Answer.NO_SUCH_ACCOUNT
         if debit.currency != credit.currency:
             return Answer.ACCOUNTS_OF_TWO_CURRENCIES
-        if debit.overdraft is not None and entry.amount > debit.free:
+        amount = entry.amount
+        if debit.overdraft is not None and amount > debit.free:
             return Answer.EXCEEDS_CREDIT
-        if entry.amount > min(debit.room, MAX_NANO - credit.credits_posted - credit.credits_pending):
+        if amount > debit.room or amount > MAX_NANO - credit.credits_posted - credit.credits_pending:
             return Answer.OVERFLOWS_ACCOUNT
         # From here on the transfer must succeed.
         if entry.kind == "single":
-            debit.debits_posted += entry.amount
-            credit.credits_posted += entry.amount
+            debit.debits_posted += amount
+            credit.credits_posted += amount
         else:
-            debit.debits_pending += entry.amount
-            credit.credits_pending += entry.amount
-            self.pending[entry.id] = Pending(entry.debit, entry.credit, entry.amount)
+            debit.debits_pending += amount
+            credit.credits_pending += amount
+            self.pending[entry.id] = Pending(entry.debit, entry.credit, amount)
         debit.changed = credit.changed = True
         self._make(entry, entry.debit, entry.credit)
         return Answer.OK

@@ -1,0 +1,1 @@
+"""What a key may use: money in its month, requests and tokens in its minute. Knows no accounts."""
