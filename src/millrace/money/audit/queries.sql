@@ -1,145 +1,61 @@
--- Each query but the sums and pages returns one text: the first disagreement, named with its ids.
--- Sums are taken in two halves (units and nano-units), since a sum of a large cloud does not fit 64 bits.
+-- Rows come in pages by a key, so that a snapshot and the memory of a page are small whatever the number of rows. A query that
+-- returns a text returns the first disagreement, named with its ids; such queries read small tables.
 
--- name: count_accounts
-SELECT COUNT(*) FROM account;
+-- name: ends
+SELECT (SELECT COALESCE(MAX(seq), 0) FROM transfer), (SELECT COALESCE(MAX(seq), 0) FROM usage);
 
--- name: count_transfers
-SELECT COUNT(*) FROM transfer;
+-- name: close_ranges
+SELECT 1;
 
--- name: count_resolutions
-SELECT COUNT(*) FROM transfer WHERE kind IN ('post', 'void');
+-- name: close_ranges @postgresql
+-- Until this transaction ends nobody has rows under way: no sequence number below the last one appears any more. In the order
+-- of everybody's locks; usage rows are only made by those that renewed their epoch in the same transaction.
+LOCK TABLE epoch, transfer IN SHARE MODE;
 
--- name: count_posts
-SELECT COUNT(*) FROM transfer WHERE kind = 'post';
+-- name: transfers
+SELECT seq, id, kind, debit_account, credit_account, amount, pending_id, at, chain, hash
+FROM transfer WHERE seq > :after AND seq <= :until ORDER BY seq LIMIT :limit;
 
--- name: count_usage
-SELECT COUNT(*) FROM usage;
+-- name: currencies
+SELECT id, currency FROM account WHERE id IN (:ids...);
 
--- name: count_holds
-SELECT COUNT(*) FROM open_hold;
+-- name: grantees
+SELECT id, tenant_id FROM credit_grant WHERE id IN (:ids...);
 
--- name: count_grants
-SELECT COUNT(*) FROM credit_grant;
+-- name: usage
+SELECT seq, request_id, tenant_id, key_id, model, input, cached_input, output, reasoning, price_id, tier, amount, currency,
+  epoch, started_at
+FROM usage WHERE seq > :after AND seq <= :until ORDER BY seq LIMIT :limit;
 
--- name: count_budgets
-SELECT COUNT(*) FROM budget;
+-- name: usage_of
+SELECT seq, request_id, tenant_id, key_id, model, input, cached_input, output, reasoning, price_id, tier, amount, currency,
+  epoch, started_at
+FROM usage WHERE request_id IN (:ids...);
 
--- name: totals
-SELECT currency, SUM(debits_posted / 1000000000), SUM(debits_posted % 1000000000), SUM(credits_posted / 1000000000),
-  SUM(credits_posted % 1000000000), SUM(debits_pending / 1000000000), SUM(debits_pending % 1000000000),
-  SUM(credits_pending / 1000000000), SUM(credits_pending % 1000000000)
-FROM account GROUP BY currency ORDER BY currency;
+-- name: archived_of
+SELECT request_id FROM archived WHERE request_id IN (:ids...);
 
--- name: pending_transfers
-SELECT a.currency, SUM(p.amount / 1000000000), SUM(p.amount % 1000000000)
-FROM transfer AS p JOIN account AS a ON a.id = p.debit_account
-WHERE p.kind = 'pending' AND NOT EXISTS (SELECT 1 FROM transfer AS r WHERE r.pending_id = p.id)
-GROUP BY a.currency;
+-- name: dropped_to
+SELECT COALESCE(MAX(dropped_to), 0), COUNT(*) FROM dropped_range;
 
--- name: open_holds
-SELECT currency, SUM(amount / 1000000000), SUM(amount % 1000000000) FROM open_hold GROUP BY currency;
-
--- name: replay
--- Every account, built again from nothing but the transfers.
-WITH line (account, debits_pending, debits_posted, credits_pending, credits_posted) AS (
-  SELECT debit_account, 0, amount, 0, 0 FROM transfer WHERE kind IN ('single', 'post')
-  UNION ALL
-  SELECT credit_account, 0, 0, 0, amount FROM transfer WHERE kind IN ('single', 'post')
-  UNION ALL
-  SELECT debit_account, amount, 0, 0, 0 FROM transfer AS p
-  WHERE kind = 'pending' AND NOT EXISTS (SELECT 1 FROM transfer AS r WHERE r.pending_id = p.id)
-  UNION ALL
-  SELECT credit_account, 0, 0, amount, 0 FROM transfer AS p
-  WHERE kind = 'pending' AND NOT EXISTS (SELECT 1 FROM transfer AS r WHERE r.pending_id = p.id)
-),
-replayed AS (
-  SELECT account,
-    SUM(debits_pending / 1000000000) AS dp, SUM(debits_pending % 1000000000) AS dp_nano,
-    SUM(debits_posted / 1000000000) AS d, SUM(debits_posted % 1000000000) AS d_nano,
-    SUM(credits_pending / 1000000000) AS cp, SUM(credits_pending % 1000000000) AS cp_nano,
-    SUM(credits_posted / 1000000000) AS c, SUM(credits_posted % 1000000000) AS c_nano
-  FROM line GROUP BY account
-)
-SELECT 'account ' || a.id || ' has columns that its transfers do not come to: ' || CASE
-  WHEN COALESCE(d + d_nano / 1000000000, 0) <> debits_posted / 1000000000
-    OR COALESCE(d_nano % 1000000000, 0) <> debits_posted % 1000000000 THEN 'debits_posted'
-  WHEN COALESCE(c + c_nano / 1000000000, 0) <> credits_posted / 1000000000
-    OR COALESCE(c_nano % 1000000000, 0) <> credits_posted % 1000000000 THEN 'credits_posted'
-  WHEN COALESCE(dp + dp_nano / 1000000000, 0) <> debits_pending / 1000000000
-    OR COALESCE(dp_nano % 1000000000, 0) <> debits_pending % 1000000000 THEN 'debits_pending'
-  ELSE 'credits_pending' END
-FROM account AS a LEFT JOIN replayed AS r ON r.account = a.id
-WHERE COALESCE(d + d_nano / 1000000000, 0) <> debits_posted / 1000000000
-  OR COALESCE(d_nano % 1000000000, 0) <> debits_posted % 1000000000
-  OR COALESCE(c + c_nano / 1000000000, 0) <> credits_posted / 1000000000
-  OR COALESCE(c_nano % 1000000000, 0) <> credits_posted % 1000000000
-  OR COALESCE(dp + dp_nano / 1000000000, 0) <> debits_pending / 1000000000
-  OR COALESCE(dp_nano % 1000000000, 0) <> debits_pending % 1000000000
-  OR COALESCE(cp + cp_nano / 1000000000, 0) <> credits_pending / 1000000000
-  OR COALESCE(cp_nano % 1000000000, 0) <> credits_pending % 1000000000
-LIMIT 1;
-
--- name: overdrawn
-SELECT 'account ' || id || ' is overdrawn: it may go ' || overdraft || ' nano-units below zero and is at '
-  || (credits_posted - debits_posted - debits_pending)
-FROM account WHERE overdraft IS NOT NULL AND credits_posted - debits_posted - debits_pending + overdraft < 0
-LIMIT 1;
-
--- name: stray_transfer
-SELECT 'transfer ' || t.id || CASE
-  WHEN d.id IS NULL THEN ' debits account ' || t.debit_account || ', which is not there'
-  WHEN c.id IS NULL THEN ' credits account ' || t.credit_account || ', which is not there'
-  WHEN t.amount < 0 THEN ' has a negative amount'
-  ELSE ' is between ' || d.id || ' and ' || c.id || ', which are of two currencies or one account' END
-FROM transfer AS t LEFT JOIN account AS d ON d.id = t.debit_account LEFT JOIN account AS c ON c.id = t.credit_account
-WHERE d.id IS NULL OR c.id IS NULL OR d.currency <> c.currency OR d.id = c.id OR t.amount < 0
-LIMIT 1;
-
--- name: resolved_twice
-SELECT 'pending transfer ' || pending_id || ' is resolved ' || COUNT(*) || ' times'
-FROM transfer WHERE pending_id IS NOT NULL GROUP BY pending_id HAVING COUNT(*) > 1
-LIMIT 1;
-
--- name: wrong_resolution
-SELECT 'transfer ' || r.id || CASE
-  WHEN r.pending_id IS NULL THEN ' is a ' || r.kind || ' and resolves nothing'
-  WHEN r.kind NOT IN ('post', 'void') THEN ' is a ' || r.kind || ' and cannot resolve ' || r.pending_id
-  WHEN p.id IS NULL OR p.kind <> 'pending' THEN ' resolves ' || r.pending_id || ', which is no pending transfer'
-  WHEN r.kind = 'void' AND r.amount <> 0 THEN ' is a void of ' || r.amount || ', not of 0'
-  WHEN r.amount > p.amount THEN ' posts ' || r.amount || ', more than the ' || p.amount || ' that were pending'
-  ELSE ' is between other accounts than ' || r.pending_id || ', which it resolves' END
-FROM transfer AS r LEFT JOIN transfer AS p ON p.id = r.pending_id
-WHERE (r.kind IN ('post', 'void') AND (
-    r.pending_id IS NULL OR p.id IS NULL OR p.kind <> 'pending' OR r.amount > p.amount OR (r.kind = 'void' AND r.amount <> 0)
-    OR r.debit_account <> p.debit_account OR r.credit_account <> p.credit_account
-  )) OR (r.kind NOT IN ('post', 'void') AND r.pending_id IS NOT NULL)
-LIMIT 1;
-
--- name: hold_without_legs
--- '0' is the character after '/': the legs of 'req_1' are 'req_1/1', 'req_1/2' and so on. The plus keeps the planner on ids.
-SELECT 'hold ' || request_id || ' of ' || amount || ' in ' || legs || ' parts has pending transfers of '
-  || (units * 1000000000 + nano) || ' in ' || found
-FROM (
-  SELECT h.request_id, h.amount, h.legs, COUNT(p.id) AS found, COALESCE(SUM(p.amount / 1000000000), 0) AS units,
-    COALESCE(SUM(p.amount % 1000000000), 0) AS nano
-  FROM open_hold AS h LEFT JOIN transfer AS p ON p.id > h.request_id || '/' AND p.id < h.request_id || '0'
-    AND +p.kind = 'pending' AND NOT EXISTS (SELECT 1 FROM transfer AS r WHERE r.pending_id = p.id)
-  GROUP BY h.request_id
-)
-WHERE found <> legs OR units + nano / 1000000000 <> amount / 1000000000 OR nano % 1000000000 <> amount % 1000000000
-LIMIT 1;
-
--- name: pending_without_hold
-SELECT 'transfer ' || p.id || ' is pending, and there is no open hold for it'
-FROM transfer AS p
-WHERE p.kind = 'pending' AND NOT EXISTS (SELECT 1 FROM transfer AS r WHERE r.pending_id = p.id)
-  AND NOT EXISTS (SELECT 1 FROM open_hold AS h WHERE h.request_id = substr(p.id, 1, instr(p.id, '/') - 1))
-LIMIT 1;
+-- name: dropped
+-- In two halves, since a sum may not fit 64 bits.
+SELECT tenant_id, key_id, currency, started_day, SUM(amount / 1000000000), SUM(amount % 1000000000)
+FROM dropped_usage GROUP BY tenant_id, key_id, currency, started_day;
 
 -- name: usage_twice
 SELECT 'request ' || request_id || ' has ' || COUNT(*) || ' usage rows'
-FROM usage GROUP BY request_id HAVING COUNT(*) > 1
+FROM usage WHERE request_id IN (:ids...) GROUP BY request_id HAVING COUNT(*) > 1
+LIMIT 1;
+
+-- name: usage_without_post
+-- Only asked when the numbers of both differ: it walks through every usage row. '0' is the character after '/'.
+SELECT 'request ' || u.request_id || ' was charged ' || u.amount || ' and posted 0'
+FROM usage AS u
+WHERE u.seq > :after AND u.amount > 0 AND NOT EXISTS (
+  SELECT 1 FROM transfer AS t
+  WHERE t.id > u.request_id || '/' AND t.id < u.request_id || '0' AND t.kind = 'post' AND t.pending_id IS NOT NULL
+)
 LIMIT 1;
 
 -- name: usage_and_hold
@@ -147,88 +63,33 @@ SELECT 'request ' || h.request_id || ' has a usage row and an open hold'
 FROM open_hold AS h JOIN usage AS u ON u.request_id = h.request_id
 LIMIT 1;
 
--- name: usage_against_posts
--- The CAST gives the text its type, without which no index can be made for the join.
-WITH posted AS (
-  SELECT CAST(substr(id, 1, instr(id, '/') - 1) AS TEXT) AS request_id,
-    SUM(amount / 1000000000) AS units, SUM(amount % 1000000000) AS nano
-  FROM transfer WHERE kind = 'post' GROUP BY 1
-)
-SELECT 'request ' || u.request_id || ' was charged ' || u.amount || ' and posted '
-  || (COALESCE(p.units, 0) * 1000000000 + COALESCE(p.nano, 0))
-FROM usage AS u LEFT JOIN posted AS p ON p.request_id = u.request_id
-WHERE COALESCE(p.units, 0) + COALESCE(p.nano, 0) / 1000000000 <> u.amount / 1000000000
-  OR COALESCE(p.nano, 0) % 1000000000 <> u.amount % 1000000000
-LIMIT 1;
+-- name: budgeted
+SELECT DISTINCT key_id FROM budget UNION SELECT id FROM api_key WHERE budget IS NOT NULL;
 
--- name: post_without_usage
-SELECT 'transfer ' || t.id || ' posts, and there is no usage row for it'
-FROM transfer AS t
-WHERE t.kind = 'post'
-  AND NOT EXISTS (SELECT 1 FROM usage AS u WHERE u.request_id = substr(t.id, 1, instr(t.id, '/') - 1))
-LIMIT 1;
+-- name: accounts
+SELECT id, currency, overdraft, debits_pending, debits_posted, credits_pending, credits_posted
+FROM account WHERE id > :after ORDER BY id LIMIT :limit;
 
--- name: post_of_a_stranger
--- A request draws on its own tenant's accounts and earns on its own model's.
-SELECT 'request ' || u.request_id || ' of ' || u.tenant_id || ' drew on ' || t.debit_account || ' for ' || t.credit_account
-FROM transfer AS t JOIN usage AS u ON u.request_id = substr(t.id, 1, instr(t.id, '/') - 1)
-WHERE t.kind = 'post' AND (
-  t.credit_account <> 'revenue/' || u.currency || '/' || u.model
-  OR (t.debit_account <> 'receivable/' || u.tenant_id || '/' || u.currency AND NOT EXISTS (
-    SELECT 1 FROM credit_grant AS g
-    WHERE g.id = substr(t.debit_account, 7) AND t.debit_account = 'grant/' || g.id
-      AND g.tenant_id = u.tenant_id AND g.currency = u.currency
-  ))
-)
-LIMIT 1;
+-- name: holds
+SELECT request_id, amount, currency, legs, draws FROM open_hold WHERE request_id > :after ORDER BY request_id LIMIT :limit;
 
--- name: tenant_against_posts
--- By whose accounts they were: grants say it in their row, a receivable in its name.
-WITH line (tenant_id, currency, charged, posted) AS (
-  SELECT tenant_id, currency, amount, 0 FROM usage
-  UNION ALL
-  SELECT g.tenant_id, g.currency, 0, t.amount
-  FROM transfer AS t JOIN credit_grant AS g ON g.id = substr(t.debit_account, 7)
-  WHERE t.kind = 'post' AND t.debit_account >= 'grant/' AND t.debit_account < 'grant0'
-  UNION ALL
-  SELECT substr(t.debit_account, 12, instr(substr(t.debit_account, 12), '/') - 1), a.currency, 0, t.amount
-  FROM transfer AS t JOIN account AS a ON a.id = t.debit_account
-  WHERE t.kind = 'post' AND t.debit_account >= 'receivable/' AND t.debit_account < 'receivable0'
-)
-SELECT 'tenant ' || tenant_id || ' was charged ' || (charged * 1000000000 + charged_nano) || ' nano-units of ' || currency
-  || ' and posted ' || (posted * 1000000000 + posted_nano)
-FROM (
-  SELECT tenant_id, currency, SUM(charged / 1000000000) AS charged, SUM(charged % 1000000000) AS charged_nano,
-    SUM(posted / 1000000000) AS posted, SUM(posted % 1000000000) AS posted_nano
-  FROM line GROUP BY tenant_id, currency
-)
-WHERE charged + charged_nano / 1000000000 <> posted + posted_nano / 1000000000
-  OR charged_nano % 1000000000 <> posted_nano % 1000000000
-LIMIT 1;
+-- name: chains
+SELECT number, length, head FROM chain ORDER BY number;
 
--- name: count_tenants
-SELECT COUNT(*) FROM (SELECT DISTINCT tenant_id, currency FROM usage);
+-- name: epochs
+SELECT number FROM epoch;
 
--- name: rated
-SELECT seq, request_id, input, cached_input, output, reasoning, price_id, tier, amount, currency, model
-FROM usage WHERE seq > :after ORDER BY seq LIMIT :limit;
+-- name: grants
+SELECT g.id, g.amount, g.currency, a.currency, a.credits_posted - a.debits_posted, a.debits_pending
+FROM credit_grant AS g LEFT JOIN account AS a ON a.id = 'grant/' || g.id
+WHERE g.id > :after ORDER BY g.id LIMIT :limit;
 
--- name: grant_sums
-WITH debited AS (
-  SELECT t.debit_account AS account,
-    SUM(CASE WHEN kind = 'post' THEN amount ELSE 0 END) AS used,
-    SUM(CASE WHEN kind = 'single' AND t.id >= substr(t.debit_account, 7) || '/expired/' AND t.id < substr(t.debit_account, 7) || '/expired0' THEN amount ELSE 0 END) AS expired
-  FROM transfer AS t WHERE t.debit_account LIKE 'grant/%' AND kind IN ('post', 'single') GROUP BY t.debit_account
-)
-SELECT 'grant ' || g.id || ' of ' || g.amount || ': used ' || COALESCE(d.used, 0) || ', expired ' || COALESCE(d.expired, 0)
-  || ', left ' || COALESCE(a.credits_posted - a.debits_posted - a.debits_pending, 0)
-  || ', held ' || COALESCE(a.debits_pending, 0)
-FROM credit_grant AS g
-  LEFT JOIN account AS a ON a.id = 'grant/' || g.id
-  LEFT JOIN debited AS d ON d.account = 'grant/' || g.id
-WHERE a.id IS NULL OR a.currency <> g.currency
-  OR COALESCE(d.used, 0) + COALESCE(d.expired, 0) + a.credits_posted - a.debits_posted <> g.amount
-LIMIT 1;
+-- name: budgets
+SELECT key_id || '/' || month, key_id, month, held, spent FROM budget
+WHERE key_id || '/' || month > :after ORDER BY key_id || '/' || month LIMIT :limit;
+
+-- name: budget_holds
+SELECT key_id, budget_month, amount FROM open_hold WHERE budget_month IS NOT NULL;
 
 -- name: grant_without_transfer
 SELECT 'grant ' || g.id || ' of ' || g.amount || ' was not booked by a transfer of its id'
@@ -246,32 +107,8 @@ WHERE a.credits_posted > a.debits_posted AND NOT EXISTS (
 )
 LIMIT 1;
 
--- name: budget_sums
--- A request counts in the month in which it was held for, whenever it ends.
-WITH spent AS (
-  SELECT key_id, strftime('%Y-%m', started_at / 1000000000, 'unixepoch') AS month, SUM(amount) AS amount
-  FROM usage WHERE key_id IN (SELECT key_id FROM budget) GROUP BY 1, 2
-),
-held AS (
-  SELECT key_id, budget_month AS month, SUM(amount) AS amount
-  FROM open_hold WHERE budget_month IS NOT NULL GROUP BY 1, 2
-)
-SELECT 'key ' || b.key_id || ' in ' || b.month || ': the budget says spent ' || b.spent || ' and held ' || b.held
-  || ', the requests come to ' || COALESCE(s.amount, 0) || ' and ' || COALESCE(h.amount, 0)
-FROM budget AS b
-  LEFT JOIN spent AS s ON s.key_id = b.key_id AND s.month = b.month
-  LEFT JOIN held AS h ON h.key_id = b.key_id AND h.month = b.month
-WHERE b.spent <> COALESCE(s.amount, 0) OR b.held <> COALESCE(h.amount, 0)
-LIMIT 1;
-
--- name: budget_missing
-SELECT 'request ' || u.request_id || ' of key ' || u.key_id || ' counts in no budget'
-FROM api_key AS k JOIN usage AS u ON u.key_id = k.id
-WHERE k.budget IS NOT NULL AND NOT EXISTS (
-  SELECT 1 FROM budget AS b
-  WHERE b.key_id = k.id AND b.month = strftime('%Y-%m', u.started_at / 1000000000, 'unixepoch')
-)
-LIMIT 1;
+-- name: count_budgets
+SELECT COUNT(*) FROM budget;
 
 -- name: budget_exceeded
 SELECT 'key ' || k.id || ' has a budget of ' || k.budget || ' and used ' || (b.spent + b.held) || ' of it in ' || b.month
@@ -279,8 +116,184 @@ FROM budget AS b JOIN api_key AS k ON k.id = b.key_id
 WHERE k.budget IS NOT NULL AND b.spent > k.budget - b.held
 LIMIT 1;
 
--- name: unknown_epoch
-SELECT 'request ' || request_id || ' was held by epoch ' || epoch || ', which never was'
-FROM (SELECT request_id, epoch FROM open_hold UNION ALL SELECT request_id, epoch FROM usage) AS r
-WHERE NOT EXISTS (SELECT 1 FROM epoch AS e WHERE e.number = r.epoch)
+-- name: count_leases
+SELECT COUNT(*) FROM lease;
+
+-- name: lease_misnamed
+SELECT 'lease ' || l.account || ' is of epoch ' || l.epoch || ' and of ' || l.origin
+FROM lease AS l LEFT JOIN account AS a ON a.id = l.account
+WHERE a.id IS NULL OR l.account <> 'lease/' || l.epoch || '/' || l.origin OR a.currency <> l.currency
 LIMIT 1;
+
+-- name: lease_forgotten
+SELECT 'account ' || a.id || ' has ' || (a.credits_posted - a.debits_posted) || ' left and ' || a.debits_pending
+  || ' held, and is no lease any more'
+FROM account AS a
+WHERE a.id >= 'lease/' AND a.id < 'lease0' AND (a.credits_posted <> a.debits_posted OR a.debits_pending <> 0)
+  AND NOT EXISTS (SELECT 1 FROM lease AS l WHERE l.account = a.id)
+LIMIT 1;
+
+-- name: lease_of_the_ended
+SELECT 'lease ' || l.account || ' of epoch ' || l.epoch || ', which has ended, has ' || (a.credits_posted - a.debits_posted)
+  || ' left and ' || a.debits_pending || ' held'
+FROM lease AS l JOIN epoch AS e ON e.number = l.epoch JOIN account AS a ON a.id = l.account
+WHERE e.ended_at IS NOT NULL AND (a.credits_posted <> a.debits_posted OR a.debits_pending <> 0)
+LIMIT 1;
+
+-- name: count_spaces
+SELECT COUNT(*) FROM idempotency_space;
+
+-- name: space_differs
+SELECT 'the idempotency keys of ' || tenant_id || ' of epoch ' || epoch || ' are ' || SUM(keys) || ' of ' || SUM(bytes)
+  || ' bytes, and ' || SUM(keys_said) || ' of ' || SUM(bytes_said) || ' by the word of idempotency_space'
+FROM (
+  SELECT tenant_id, epoch, COUNT(*) AS keys, COALESCE(SUM(size), 0) AS bytes, 0 AS keys_said, 0 AS bytes_said
+  FROM idempotency GROUP BY tenant_id, epoch
+  UNION ALL
+  SELECT tenant_id, epoch, 0, 0, keys, bytes FROM idempotency_space
+) AS sums
+GROUP BY tenant_id, epoch HAVING SUM(keys) <> SUM(keys_said) OR SUM(bytes) <> SUM(bytes_said)
+LIMIT 1;
+
+-- name: count_epochs
+SELECT COUNT(*) FROM epoch;
+
+-- name: hold_of_the_ended
+SELECT 'epoch ' || h.epoch || ' has ended, and request ' || h.request_id || ' of it is open'
+FROM open_hold AS h JOIN epoch AS e ON e.number = h.epoch
+WHERE e.ended_at IS NOT NULL
+LIMIT 1;
+
+-- name: taken_by_a_stranger
+-- Whether the taker was alive at that time cannot be told by these times: they are of a clock that may step back.
+SELECT 'epoch ' || e.number || ' was taken over by epoch ' || e.taken_by || ', which ' || CASE
+  WHEN t.number IS NULL THEN 'never was' ELSE 'is itself' END
+FROM epoch AS e LEFT JOIN epoch AS t ON t.number = e.taken_by
+WHERE e.taken_by IS NOT NULL AND (t.number IS NULL OR t.number = e.number)
+LIMIT 1;
+
+-- name: hold_of_no_epoch
+SELECT 'request ' || h.request_id || ' was held by epoch ' || h.epoch || ', which never was'
+FROM open_hold AS h WHERE NOT EXISTS (SELECT 1 FROM epoch AS e WHERE e.number = h.epoch)
+LIMIT 1;
+
+-- name: count_holds
+SELECT COUNT(*) FROM open_hold;
+
+-- name: count_waivers
+SELECT COUNT(*) FROM waiver;
+
+-- name: waiver_of_nothing
+-- Whoever was paused may learn of it before its request is settled by another.
+SELECT 'request ' || w.request_id || ' has a waiver, and neither a usage row nor an open hold'
+FROM waiver AS w
+WHERE NOT EXISTS (SELECT 1 FROM usage AS u WHERE u.request_id = w.request_id)
+  AND NOT EXISTS (SELECT 1 FROM open_hold AS h WHERE h.request_id = w.request_id)
+  AND NOT EXISTS (SELECT 1 FROM archived AS a WHERE a.request_id = w.request_id)
+LIMIT 1;
+
+-- name: count_buckets
+SELECT COUNT(*) FROM bucket;
+
+-- name: bucket_too_full
+-- A level is units × milliseconds: a limit's minute is the limit × 60,000.
+SELECT 'key ' || b.key_id || ' has ' || b.level || ' left of its ' || b.name || ', more than the '
+  || (60000 * CASE b.name WHEN 'rpm' THEN k.rpm ELSE k.tpm END) || ' of a whole minute'
+FROM bucket AS b JOIN api_key AS k ON k.id = b.key_id
+WHERE b.level > 60000 * CASE b.name WHEN 'rpm' THEN k.rpm ELSE k.tpm END
+LIMIT 1;
+
+-- name: count_idempotency
+SELECT COUNT(*) FROM idempotency;
+
+-- name: answered_twice
+SELECT 'request ' || request_id || ' answers ' || COUNT(*) || ' idempotency keys'
+FROM idempotency GROUP BY request_id HAVING COUNT(*) > 1
+LIMIT 1;
+
+-- name: count_grants
+SELECT COUNT(*) FROM credit_grant;
+
+-- name: last_mark
+SELECT number, transfers, usage, chains, waiting, at FROM audit_mark ORDER BY number DESC LIMIT 1;
+
+-- name: insert_mark
+INSERT INTO audit_mark (number, transfers, usage, chains, waiting, at)
+VALUES (:number, :transfers, :usage, :chains, :waiting, :at);
+
+-- name: balances_of
+-- Those of a mark: of each name the last row up to it.
+SELECT b.name, b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted, b.used, b.expired
+FROM audit_balance AS b
+WHERE b.name IN (:names...)
+  AND b.mark = (SELECT MAX(m.mark) FROM audit_balance AS m WHERE m.name = b.name AND m.mark <= :mark);
+
+-- name: balances
+SELECT b.name, b.debits_pending, b.debits_posted, b.credits_pending, b.credits_posted, b.used, b.expired
+FROM audit_balance AS b
+WHERE b.name > :after
+  AND b.mark = (SELECT MAX(m.mark) FROM audit_balance AS m WHERE m.name = b.name AND m.mark <= :mark)
+ORDER BY b.name LIMIT :limit;
+
+-- name: unfinished_balances
+SELECT name FROM audit_balance WHERE mark > :mark LIMIT :limit;
+
+-- name: delete_unfinished
+DELETE FROM audit_balance WHERE mark > :mark AND name IN (:names...);
+
+-- name: delete_superseded
+DELETE FROM audit_balance WHERE mark < :mark AND name IN (:names...);
+
+-- name: claim_day
+-- One row changes for one claimant.
+INSERT INTO audit_day (day, claimed_at) VALUES (:day, :now)
+ON CONFLICT (day) DO UPDATE SET claimed_at = :now WHERE audit_day.finished_at IS NULL AND audit_day.claimed_at < :stale;
+
+-- name: day_over
+SELECT 1 FROM audit_day WHERE day = :day AND finished_at IS NOT NULL;
+
+-- name: finish_day
+UPDATE audit_day SET finished_at = :now, failed = :failed WHERE day = :day;
+
+-- name: put_off_day
+UPDATE audit_day SET claimed_at = :claimed_at WHERE day = :day AND finished_at IS NULL;
+
+-- name: made
+SELECT day, model, SUM(requests), SUM(input), SUM(output) FROM engine_count
+WHERE day >= :first AND day <= :last GROUP BY day, model;
+
+-- name: made_by_epoch
+-- Only of those that ended in good order: what came between a kill and the flush before it is in no count.
+SELECT c.epoch, c.model, SUM(c.requests), SUM(c.input), SUM(c.output)
+FROM engine_count AS c JOIN epoch AS e ON e.number = c.epoch
+WHERE e.ended_at IS NOT NULL AND e.taken_by IS NULL
+GROUP BY c.epoch, c.model;
+
+-- name: usage_days
+-- Of a span of sequence numbers, so that neither a snapshot nor a sort is long. Amounts in two halves.
+SELECT finished_at / 86400000000000, model, currency, CASE WHEN invoice_id IS NULL THEN 0 ELSE 1 END, COUNT(*), SUM(input),
+  SUM(output), SUM(waived), SUM(amount / 1000000000), SUM(amount % 1000000000)
+FROM usage
+WHERE seq > :after AND seq <= :until AND finished_at >= :start AND finished_at < :end
+GROUP BY 1, 2, 3, 4;
+
+-- name: dropped_days
+SELECT day, model, currency, CASE WHEN invoice_id = '' THEN 0 ELSE 1 END, SUM(requests), SUM(input), SUM(output), SUM(waived),
+  SUM(amount / 1000000000), SUM(amount % 1000000000)
+FROM dropped_usage
+WHERE day >= :first AND day <= :last
+GROUP BY 1, 2, 3, 4;
+
+-- name: revenue_days
+-- What requests posted to revenue, and what invoices put right there: by day and account.
+SELECT at / 86400000000000, credit_account, kind, SUM(amount / 1000000000), SUM(amount % 1000000000)
+FROM transfer
+WHERE seq > :after AND seq <= :until AND at >= :start AND at < :end
+  AND kind IN ('post', 'single') AND credit_account >= 'revenue/' AND credit_account < 'revenue0'
+GROUP BY 1, 2, 3
+UNION ALL
+SELECT at / 86400000000000, debit_account, kind, -SUM(amount / 1000000000), -SUM(amount % 1000000000)
+FROM transfer
+WHERE seq > :after AND seq <= :until AND at >= :start AND at < :end
+  AND kind = 'single' AND debit_account >= 'revenue/' AND debit_account < 'revenue0'
+GROUP BY 1, 2, 3;

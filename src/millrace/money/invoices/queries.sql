@@ -24,8 +24,27 @@ SELECT COALESCE(SUM(t.amount / 1000000000), 0), COALESCE(SUM(t.amount % 10000000
 FROM usage u JOIN transfer t ON t.id > u.request_id || '/' AND t.id < u.request_id || '0'
 WHERE u.invoice_id = :invoice_id AND t.kind = 'post' AND t.debit_account = :account;
 
+-- name: archived_groups
+-- Of requests whose usage rows are archived.
+SELECT day, model, price_id, tier, SUM(requests), SUM(input), SUM(cached_input), SUM(output), SUM(amount / 1000000000),
+  SUM(amount % 1000000000)
+FROM dropped_usage WHERE invoice_id = :invoice_id
+GROUP BY 1, model, price_id, tier;
+
+-- name: archived_charged
+SELECT COALESCE(SUM(t.amount / 1000000000), 0), COALESCE(SUM(t.amount % 1000000000), 0)
+FROM archived a JOIN transfer t ON t.id > a.request_id || '/' AND t.id < a.request_id || '0'
+WHERE a.invoice_id = :invoice_id AND t.kind = 'post' AND t.debit_account = :account;
+
+-- name: lock
+SELECT id FROM invoice WHERE id = :invoice_id FOR UPDATE;
+
+-- name: is_archived
+SELECT 1 FROM dropped_usage WHERE invoice_id = :invoice_id LIMIT 1;
+
 -- name: next_number
-INSERT INTO counter (name, value) VALUES (:name, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value;
+INSERT INTO counter (name, value) VALUES (:name, 1) ON CONFLICT (name) DO UPDATE SET value = counter.value + 1
+RETURNING value;
 
 -- name: insert
 INSERT INTO invoice (id, number, tenant_id, period, currency, total, document, sha256, issued_at)
@@ -48,9 +67,9 @@ FROM invoice i LEFT JOIN invoice_void v ON v.invoice_id = i.id
 ORDER BY i.number;
 
 -- name: issued
-SELECT i.id, i.number, i.tenant_id, i.period, i.currency, i.total, i.document, i.sha256, v.at
+SELECT i.id, i.number, i.tenant_id, i.period, i.currency, i.total, i.document, i.sha256, i.issued_at, v.at
 FROM invoice i LEFT JOIN invoice_void v ON v.invoice_id = i.id
-ORDER BY i.number;
+WHERE i.number > :after ORDER BY i.number LIMIT :limit;
 
 -- name: free
 UPDATE usage SET invoice_id = NULL WHERE invoice_id = :invoice_id;

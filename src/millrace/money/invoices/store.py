@@ -1,7 +1,7 @@
 """Invoices in the database: run a period, show, void. Each function is part of the caller's one transaction."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -32,6 +32,9 @@ from millrace.store.transaction import Tx
 _SQL = Queries("millrace.money.invoices")
 _DAY_NS = 86_400_000_000_000
 
+ISSUED_AT_ONCE: Final = 100
+"""Rows of invoices that are checked at once, with the usage that is on them."""
+
 MILLRACE = Issuer()
 
 
@@ -53,6 +56,7 @@ class Issued(Struct, frozen=True):
     total: int
     text: str
     sha256: str
+    issued_at: int
     voided_at: int | None
 
 
@@ -111,23 +115,31 @@ def all_invoices(tx: Tx) -> list[Invoice]:
 
 
 def void(tx: Tx, name: str, reason: str, now: int) -> Invoice:
-    """Take an invoice back: its usage is free for another and new transfers reverse its own; its number stays used."""
+    """Take an invoice back: its usage is free for another and new transfers reverse its own; its number stays used.
+
+    The same again, with the same reason, is answered with what was done; with another reason it is refused.
+    """
     invoice = show(tx, name)
     if invoice.void is not None:
+        if invoice.void.reason == reason:
+            return invoice
         at = render_time(invoice.void.at)
         raise Refusal(Reason.CONFLICT, f"invoice {invoice.number} was voided at {at} already: {invoice.void.reason}")
     if not reason.strip():
         raise Refusal(Reason.INVALID_REQUEST, "reason: say why the invoice is voided", param="reason")
+    _refuse_archived(tx, invoice)
+    tx.run(_SQL["insert_void"], invoice_id=invoice.id, reason=reason, at=now)  # first: of two at once it refuses one
     for posting in postings(invoice.document):
         _take_back(tx, invoice, posting, now)
-    tx.run(_SQL["insert_void"], invoice_id=invoice.id, reason=reason, at=now)
     tx.run(_SQL["free"], invoice_id=invoice.id)
     return show(tx, invoice.id)
 
 
 def usage_groups(tx: Tx, invoice_id: str) -> list[UsageGroup]:
-    """The usage on an invoice, summed by day, model, price and tier; `month` is the day's."""
-    return [_group(row) for row in tx.rows(_SQL["groups"], invoice_id=invoice_id)]
+    """The usage on an invoice, archived or not, summed by day, model, price and tier; `month` is the day's."""
+    return [
+        _group(row) for query in ("groups", "archived_groups") for row in tx.rows(_SQL[query], invoice_id=invoice_id)
+    ]
 
 
 def prices_of(tx: Tx, groups: Sequence[UsageGroup]) -> dict[str, PriceVersion]:
@@ -137,13 +149,13 @@ def prices_of(tx: Tx, groups: Sequence[UsageGroup]) -> dict[str, PriceVersion]:
 
 def charged(tx: Tx, invoice_id: str, account_id: str) -> int:
     """What the requests on an invoice charged to an account, by the ledger's posted transfers."""
-    units, nano = tx.rows(_SQL["charged"], invoice_id=invoice_id, account=account_id)[0]
-    return int(units * NANO + nano)
+    sums = (tx.rows(_SQL[query], invoice_id=invoice_id, account=account_id)[0] for query in ("charged", "archived_charged"))
+    return sum(int(units * NANO + nano) for units, nano in sums)
 
 
-def issued(tx: Tx) -> list[Issued]:
-    """Every invoice's row, by number: for whoever checks them."""
-    return [Issued(*row) for row in tx.rows(_SQL["issued"])]
+def issued(tx: Tx, after: str) -> list[Issued]:
+    """Some invoices' rows after a number, by number: for whoever checks them."""
+    return [Issued(*row) for row in tx.rows(_SQL["issued"], after=after, limit=ISSUED_AT_ONCE)]
 
 
 def transfers_of(tx: Tx, invoice_id: str) -> list[Posting]:
@@ -169,7 +181,9 @@ def strays(tx: Tx, limit: int) -> list[tuple[str, str]]:
 def _issue(
     tx: Tx, customer: Customer, currency: str, period: Period, now: int, invoice_id: str, issuer: Issuer
 ) -> None:
-    tx.run(_SQL["claim"], invoice_id=invoice_id, tenant_id=customer.id, currency=currency, end=period.end)
+    claimed = tx.run(_SQL["claim"], invoice_id=invoice_id, tenant_id=customer.id, currency=currency, end=period.end)
+    if not claimed:  # another run issued it at this very moment
+        return
     groups = usage_groups(tx, invoice_id)
     document = draw_document(
         draw_lines(groups, prices_of(tx, groups)), _credit(tx, invoice_id, customer, currency),
@@ -207,6 +221,16 @@ def _next_number(tx: Tx, issuer: Issuer, now: int) -> str:
     series = f"{issuer.prefix}-{month_of(now).name[:4]}"
     (value,) = tx.rows(_SQL["next_number"], name=f"invoice/{series}")[0]
     return f"{series}-{value:06d}"
+
+
+def _refuse_archived(tx: Tx, invoice: Invoice) -> None:
+    """Its usage rows are what another invoice would be drawn from. The lock keeps them from going meanwhile."""
+    tx.rows(_SQL["lock"], invoice_id=invoice.id)
+    if tx.row(_SQL["is_archived"], invoice_id=invoice.id) is not None:
+        raise Refusal(
+            Reason.CONFLICT,
+            f"invoice {invoice.number} cannot be voided any more: usage on it is archived; give the tenant a grant instead",
+        )
 
 
 def _take_back(tx: Tx, invoice: Invoice, posting: Posting, now: int) -> None:

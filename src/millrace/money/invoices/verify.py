@@ -1,8 +1,8 @@
 """What `millrace audit` asks of invoices: each check recomputes a statement from what lies below it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -19,6 +19,9 @@ STRAYS_SHOWN_MAX: Final = 20
 """Enough to see a pattern; a damaged database would name each row."""
 
 
+T = TypeVar("T")
+
+
 class Check(Struct, frozen=True):
     """One statement about the books: how many things were looked at, and a sentence for each that disagrees."""
 
@@ -27,23 +30,70 @@ class Check(Struct, frozen=True):
     findings: tuple[str, ...]
 
 
-def verify(tx: Tx) -> list[Check]:
-    """All checks, on the snapshot of one transaction. An invoice that was changed is only named for that."""
-    rows = store.issued(tx)
-    intact = [(row, parse_document(row.text)) for row in rows if not list(_changed(row))]
-    valid = [(row, document) for row, document in intact if row.voided_at is None]
-    return [
-        _check("invoices are as they were issued", rows, (found for row in rows for found in _changed(row))),
-        _check("invoice lines, tax and rounding are the total", intact, (f for _, doc in intact for f in _sums(doc))),
-        _check("invoice lines are the sums of their usage", valid, (f for _, doc in valid for f in _usage(tx, doc))),
-        Check("usage is on one valid invoice or on none", store.invoiced_count(tx), tuple(_strays(tx))),
-        _check("invoice transfers are in the ledger", intact, (f for one in intact for f in _transfers(tx, *one))),
-        _check("invoice numbers have no gaps", rows, _gaps(rows, store.counters(tx))),
-    ]
+Read = Callable[[Callable[[Tx], T]], T]
 
 
-def _check(name: str, checked: Sequence[object], findings: Iterable[str]) -> Check:
-    return Check(name, len(checked), tuple(findings))
+def verify(read: "Read[Any]", *, since: int = 0) -> list[Check]:
+    """All checks, some invoices in a snapshot, so that neither memory nor a snapshot grows with their number.
+
+    An invoice that was changed is only named for that. Those that were issued and voided before `since` are only looked at
+    for that too, and the usage of all invoices together only where it is 0.
+    """
+    looked = _Looked(since)
+    while rows := read(looked.page):
+        looked.after = rows[-1].number
+    looked.add(_GAPS, looked.count, _gaps(looked.numbers, read(store.counters)))
+    if not since:
+        looked.add(_STRAYS, *read(lambda tx: (store.invoiced_count(tx), list(_strays(tx)))))
+    return looked.checks()
+
+
+_CHANGED: Final = "invoices are as they were issued"
+_SUMS: Final = "invoice lines, tax and rounding are the total"
+_USAGE: Final = "invoice lines are the sums of their usage"
+_TRANSFERS: Final = "invoice transfers are in the ledger"
+_STRAYS: Final = "usage is on one valid invoice or on none"
+_GAPS: Final = "invoice numbers have no gaps"
+
+
+class _Looked:
+    """What was looked at so far, page by page in the order of the numbers."""
+
+    def __init__(self, since: int) -> None:
+        self.after = ""
+        self.count = 0
+        self.numbers: dict[str, set[int]] = defaultdict(set)
+        self._since = since
+        self._checked = dict.fromkeys((_CHANGED, _SUMS, _USAGE, *(() if since else (_STRAYS,)), _TRANSFERS, _GAPS), 0)
+        self._findings: dict[str, list[str]] = defaultdict(list)
+
+    def page(self, tx: Tx) -> list[Issued]:
+        """Look at the next invoices; returns them."""
+        rows = store.issued(tx, self.after)
+        for row in rows:
+            series, _, number = row.number.rpartition("-")
+            self.numbers[series].add(int(number))
+            self._look(tx, row)
+        self.count += len(rows)
+        return rows
+
+    def add(self, name: str, count: int, findings: Iterable[str]) -> None:
+        self._checked[name] += count
+        self._findings[name] += list(findings)[:STRAYS_SHOWN_MAX]
+
+    def checks(self) -> list[Check]:
+        return [Check(name, count, tuple(self._findings[name])) for name, count in self._checked.items()]
+
+    def _look(self, tx: Tx, row: Issued) -> None:
+        changed = list(_changed(row))
+        self.add(_CHANGED, 1, changed)
+        if changed or (row.issued_at < self._since and (row.voided_at is None or row.voided_at < self._since)):
+            return
+        document = parse_document(row.text)
+        self.add(_SUMS, 1, _sums(document))
+        self.add(_TRANSFERS, 1, _transfers(tx, row, document))
+        if row.voided_at is None:
+            self.add(_USAGE, 1, _usage(tx, document))
 
 
 def _changed(row: Issued) -> Iterator[str]:
@@ -123,13 +173,9 @@ def _transfers(tx: Tx, row: Issued, document: Document) -> Iterator[str]:
             yield f"{row.number}: transfer {transfer_id} is not the one that the document asks for"
 
 
-def _gaps(rows: Sequence[Issued], last_given: dict[str, int]) -> Iterator[str]:
-    numbers: dict[str, set[int]] = defaultdict(set)
-    for row in rows:
-        series, _, number = row.number.rpartition("-")
-        numbers[series].add(int(number))
+def _gaps(numbers: dict[str, set[int]], last_given: dict[str, int]) -> Iterator[str]:
     for series in sorted(numbers.keys() | last_given.keys()):
-        missing = sorted(set(range(1, last_given.get(series, 0) + 1)) ^ numbers[series])
+        missing = sorted(set(range(1, last_given.get(series, 0) + 1)) ^ numbers.get(series, set()))
         if missing:
             shown = ", ".join(map(str, missing[:STRAYS_SHOWN_MAX]))
             yield f"{series}: {shown} were given but are on no invoice, or the reverse"
