@@ -32,10 +32,14 @@ class Life:
     async def decided(self) -> EngineState:
         """Wait until the engine is neither DECLARED nor LOADING, and say what it is."""
         while self.state in _UNDECIDED:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
+            await self.step()
         return self.state
+
+    async def step(self) -> None:
+        """Wait for the next step."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     def require_ready(self, retry_after_s: int = 2) -> None:
         """Raises ENGINE_UNAVAILABLE unless the engine is READY."""

@@ -8,7 +8,7 @@ from tests.engines.orders import CLOCK, WEATHER, forced, order, run
 from millrace.base.clock import FakeClock
 from millrace.base.errors import Reason, Refusal
 from millrace.engines.embedded.engine import ALWAYS_HONOURED, EmbeddedEngine, honoured_by, render_call
-from millrace.engines.embedded.served import TemplateCapabilities
+from millrace.engines.embedded.links import TemplateCapabilities
 from millrace.engines.embedded.settings import CONNECTIONS_MAX, HTTP_THREADS, ChildSettings, EmbeddedSettings
 from millrace.engines.protocol import Engine, EngineState
 from millrace.generation.order import Sampling

@@ -11,6 +11,7 @@ from tests.engines.orders import CLOCK, WEATHER, arguments_of, chat, forced, ord
 
 from millrace.base.clock import SystemClock
 from millrace.base.errors import Reason, Refusal
+from millrace.base.trace_context import trace_headers
 from millrace.engines.fake import FakeScript
 from millrace.engines.fake.answers import Behaviour
 from millrace.engines.fake.server import FakeUpstream
@@ -127,6 +128,21 @@ def test_a_broken_stream_is_a_failure_after_what_came() -> None:
         assert "127.0.0.1" not in broken.value.sentence
 
     play(Behaviour(script=FakeScript(fail_after_tokens=3, token_delay_s=0.001)), scene)
+
+
+def test_the_trace_of_a_request_is_passed_on() -> None:
+    """Streamed or not, the upstream is sent the headers of the trace that runs, and none where there is none."""
+
+    async def scene(engine: RemoteEngine, upstream: FakeUpstream) -> None:
+        await run(engine, order())
+        assert b"traceparent" not in upstream.last_headers
+        told = trace_headers.set({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        for stream in (True, False):
+            await run(engine, msgspec.structs.replace(order(), stream=stream))
+            assert upstream.last_headers[b"traceparent"] == trace_headers.get()["traceparent"].encode()
+        trace_headers.reset(told)
+
+    play(Behaviour(), scene)
 
 
 def test_silence_in_a_stream_is_bounded() -> None:

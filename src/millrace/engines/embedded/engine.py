@@ -18,9 +18,11 @@ from msgspec import Struct
 
 from millrace.base.clock import Clock
 from millrace.base.errors import Reason, Refusal
+from millrace.engines.embedded.follower import Feed, Follower, Standing
 from millrace.engines.embedded.forced import ForcedCalls, forced_schema
-from millrace.engines.embedded.served import LlamaServer, TemplateCapabilities
-from millrace.engines.embedded.settings import CONNECTIONS_MAX, EmbeddedSettings
+from millrace.engines.embedded.links import Links, TemplateCapabilities
+from millrace.engines.embedded.served import LlamaServer
+from millrace.engines.embedded.settings import EmbeddedSettings
 from millrace.engines.life import Life
 from millrace.engines.protocol import Embeddings, EngineState, PromptSize, broke, makes_no_embeddings
 from millrace.engines.supervisor import Served, Supervisor
@@ -48,21 +50,26 @@ class _Counted(Struct):
 
 
 class EmbeddedEngine:
-    """A GGUF file behind the engine protocol; its child is restarted with back-off whenever it dies."""
+    """A GGUF file behind the engine protocol; its child is restarted with back-off whenever it dies.
 
-    def __init__(self, settings: EmbeddedSettings, clock: Clock) -> None:
+    With a `feed` it launches nothing: it follows what the owner of the child says of it, as one of `sharers` processes.
+    """
+
+    def __init__(self, settings: EmbeddedSettings, clock: Clock, feed: Feed | None = None, sharers: int = 1) -> None:
         self.settings = settings
         self._life = Life(settings.model)
-        self._supervisor = Supervisor(self._life, clock, self._launch)
         self._server: LlamaServer | None = None
+        self._follower = None if feed is None else Follower(self._life, settings, feed, sharers)
+        self._keeper = self._follower or Supervisor(self._life, clock, self._launch)
 
     @property
     def honours(self) -> frozenset[str]:
         """What the sampler can do, and of tools and reasoning what the file's chat template can express. Until that is
         known nothing is ruled out: an order is then refused as ENGINE_UNAVAILABLE, not by parameter."""
-        if self.state is not EngineState.READY or self._server is None:
+        links = self._links
+        if self.state is not EngineState.READY or links is None:
             return ALWAYS_HONOURED | {"tools", "parallel_tool_calls", "reasoning_effort"}
-        return ALWAYS_HONOURED | honoured_by(self._server.template)
+        return ALWAYS_HONOURED | honoured_by(links.template)
 
     @property
     def embeds(self) -> bool:
@@ -84,17 +91,24 @@ class EmbeddedEngine:
     async def decided(self) -> EngineState:
         return await self._life.decided()
 
+    async def standings(self) -> AsyncGenerator[Standing, None]:
+        """How it stands now, and again after each step: what a `Feed` in another process is made of."""
+        while True:
+            told = self._standing()
+            yield told
+            while self._standing() == told:
+                await self._life.step()
+
     async def start(self) -> None:
-        self._supervisor.start()
+        self._keeper.start()
 
     async def close(self) -> None:
-        await self._supervisor.close()
+        await self._keeper.close()
         self._server = None
 
     async def measure(self, prompt: Prompt) -> PromptSize:
         """Exact: llama.cpp applies the template and counts, as it will when it generates."""
         client = self._ready().counting
-        assert client is not None
         if isinstance(prompt, ChatPrompt):
             path, body = "/v1/chat/completions/input_tokens", _chat_body(prompt)
         else:
@@ -111,7 +125,6 @@ class EmbeddedEngine:
 
     async def generate(self, order: Order) -> AsyncGenerator[Chunk, None]:
         client = self._ready().answers
-        assert client is not None
         if order.choices > self.settings.slots:
             raise Refusal(
                 Reason.UNSUPPORTED_PARAMETER,
@@ -136,13 +149,26 @@ class EmbeddedEngine:
         return await embed_upstream(client, self.settings.model, texts, one_per_piece)
 
     async def _launch(self) -> Served:
-        self._server = await LlamaServer.launch(self.settings, CONNECTIONS_MAX)
+        self._server = await LlamaServer.launch(self.settings)
         return self._server
 
-    def _ready(self) -> LlamaServer:
+    @property
+    def _links(self) -> Links | None:
+        owner = self._follower or self._server
+        return None if owner is None else owner.links
+
+    def _ready(self) -> Links:
         self._life.require_ready()
-        assert self._server is not None
-        return self._server
+        links = self._links
+        assert links is not None
+        return links
+
+    def _standing(self) -> Standing:
+        links = self._links if self.state is EngineState.READY else None
+        return Standing(
+            state=self.state, failure=self.failure,
+            place=None if links is None else links.place, template=TemplateCapabilities() if links is None else links.template,
+        )  # fmt: skip
 
 
 def render_call(order: Order) -> Call:

@@ -10,6 +10,9 @@ HTTP_THREADS: Final = 128
 CONNECTIONS_MAX: Final = HTTP_THREADS - 16
 """Connections for answers; the other threads stay free to count prompts while all of them wait."""
 
+SMALL_CONNECTIONS_MAX: Final = 12
+"""Connections to count prompts, and as many to the second context, which makes vectors."""
+
 Pooling = Literal["mean", "last", "cls", "model"]
 
 

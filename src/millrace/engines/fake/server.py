@@ -55,6 +55,8 @@ class FakeUpstream:
         self.stats = Stats()
         self.last_body = b""
         """The body of the latest request for tokens."""
+        self.last_headers: dict[bytes, bytes] = {}
+        """Its headers, by their lower-case names."""
         self._server: asyncio.Server | None = None
         self.connections: set[Connection] = set()
 
@@ -149,6 +151,7 @@ class Connection(asyncio.Protocol):
         upstream, behaviour = self._upstream, self._upstream.behaviour
         upstream.stats.requests += 1
         upstream.last_body = body
+        upstream.last_headers = self._headers
         if not self._may_enter():
             self._send(401, b'{"error":{"message":"no such key"}}')
         elif behaviour.status != 200:

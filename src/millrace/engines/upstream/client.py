@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from millrace.base.errors import Refusal
 from millrace.base.sse import EventReader, EventTooLargeError
+from millrace.base.trace_context import trace_headers
 from millrace.engines.protocol import broke
 from millrace.engines.upstream.frames import Frame, decode_frame
 from millrace.engines.upstream.refusals import from_status, unavailable
@@ -195,7 +196,7 @@ class Client:
             raise await self._refusal(response)
 
     async def _send(self, path: str, body: bytes, request_id: str) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+        headers = {"Content-Type": "application/json", "X-Request-Id": request_id, **trace_headers.get()}
         return await self._session.post(self.upstream.url + path, data=body, headers=headers, allow_redirects=False)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> Refusal:

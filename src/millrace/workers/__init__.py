@@ -1,0 +1,1 @@
+"""Several worker processes behind one address: what passes between them and their parent, and who keeps them alive."""
