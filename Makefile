@@ -2,12 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
-SLOW := tests/tidy tests/scenarios tests/live tests/races tests/browser
+SLOW := tests/tidy tests/proof tests/scenarios tests/live tests/races tests/postgresql tests/browser
 PURE := -n auto tests $(addprefix --ignore=,$(SLOW))
 # The pure tests make hundreds of small databases; where memory can hold them no disk is waited for.
 IN_MEMORY := $(if $(wildcard /dev/shm),TMPDIR=/dev/shm)
 
-.PHONY: install run demo test pure check bench lock clean
+.PHONY: install run demo test pure check bench torture lock clean
 
 install: .venv/installed
 
@@ -38,6 +38,11 @@ check: install
 
 bench: install
 	$(BIN)/python -m bench
+
+# Kill gateways for MINUTES, or until KILLS, and compare what clients got with the books. SEED repeats the choices of a run.
+MINUTES ?= 30
+torture: install
+	$(BIN)/python -m tests.races.torture --minutes $(MINUTES) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 lock:
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv

@@ -10,6 +10,7 @@ COMMANDS: Final = (
     ("bench.gateway", ("--profile", "--seconds", "3"), "where the gateway's processor time goes"),
     ("bench.embedded", ("--seconds", "3", "--rounds", "1"), "tokens through Millrace over tokens straight from llama.cpp"),
     ("bench.ledger", ("--seconds", "3"), "hold and settle a second beside the raw batched insert"),
+    ("bench.keeping", ("--rows", "60000"), "roll-up, backup, export, deletion, and what a small write waits for meanwhile"),
 )
 """Module, its quick options, and what its table shows. Without the options, and with --log, it is the real measurement."""
 

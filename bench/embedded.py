@@ -32,7 +32,6 @@ from millrace.engines.embedded.settings import EmbeddedSettings
 
 GOAL: Final = 0.98
 CALLERS: Final = (1, 8)
-CONNECTIONS_MAX: Final = 16
 MAX_TOKENS: Final = 256
 NEVER: Final = {"0": -100, "1": -100, "2": -100}
 """A bias against the tokens that end an answer of the bundled model: every answer has MAX_TOKENS, as a larger model's would."""
@@ -127,11 +126,11 @@ async def _straight(folder: Path) -> AsyncIterator[Place]:
     settings = EmbeddedSettings(
         model=model.name, path=str(PATH), context_tokens=model.context_tokens, slots=model.slots, log=str(folder / "llama.log")
     )
-    server = await LlamaServer.launch(settings, CONNECTIONS_MAX)
+    server = await LlamaServer.launch(settings)
     try:
         await server.ready()
-        assert server.answers is not None
-        upstream = server.answers.upstream
+        assert server.links is not None
+        upstream = server.links.answers.upstream
         yield Place(STRAIGHT, f"{upstream.url}/v1", upstream.api_key or "")
     finally:
         await server.stop()

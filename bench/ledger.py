@@ -4,7 +4,7 @@ Three ways to write the two transfers and the usage row of a request, durable in
 fresh files of one folder:
 
 raw     the finished rows with `executemany`, 1,000 requests a commit; nothing is asked, no balance is kept
-ledger  hold and settle as the writer makes them, 1,000 pieces of work a commit, without an event loop
+ledger  hold and settle as the writer makes them, 1,000 orders a commit, without an event loop
 books   `Books.hold` and `Books.settle` by so many callers at once, as the gateway calls them
 
 A ratio is the median of the rounds' ratios. The rows have the length of real ones; one tenant and one key, which is the
@@ -26,18 +26,23 @@ from bench.report import Conditions, Table, append, median, show, spread
 from millrace.base.clock import SystemClock
 from millrace.base.ids import Ids
 from millrace.generation.chunk import CountedBy, TokenCounts
-from millrace.money.audit.store import audit
-from millrace.money.billing import store as billing
+from millrace.money.audit.run import audit
 from millrace.money.billing.books import Books
+from millrace.money.billing.desk import Ours
 from millrace.money.billing.hold import Outcome, Payer
+from millrace.money.billing.orders import Order, ToHold, ToSettle
+from millrace.money.billing.serving import serve
+from millrace.money.epochs import store as epochs
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Funding
+from millrace.money.ledger.chain import GENESIS
 from millrace.money.metering.usage import Status
 from millrace.money.rating.book import PriceVersion, parse_price
 from millrace.money.rating.store import import_price
 from millrace.schema import migrations
 from millrace.store.database import Database
 from millrace.store.sqlite import connect
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Tx
 
 BATCH: Final = 1_000
@@ -52,8 +57,8 @@ PAYER: Final = Payer(
 )  # fmt: skip
 GRANT_ID: Final = "gr_01k8f3v5c0e9w2m7q4r6t8y0d4"
 
-TRANSFER: Final = """INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at)
-VALUES (?, ?, ?, ?, ?, ?, ?)"""
+TRANSFER: Final = """INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at, chain, hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 USAGE: Final = """INSERT INTO usage (request_id, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input,
 output, reasoning, waived, price_id, tier, amount, currency, epoch, started_at, finished_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -112,27 +117,31 @@ def ledger(folder: Path, seconds: float) -> float:
     price = _house(folder)
     clock = SystemClock()
     ids = Ids(clock)
-    db = Database(folder / "millrace.db")
-    epoch = db.write_now(lambda tx: billing.begin_epoch(tx, clock.now()))
+    db = SqliteDatabase(folder / "millrace.db")
+    begun = db.write_now(
+        lambda tx: epochs.begin(tx, now=clock.now(), lease_now=clock.monotonic(), home="", lock=lambda _: None)
+    )
+    ours = Ours(begun.number, begun.slot)
 
-    def hold(tx: Tx, requests: Sequence[str]) -> None:
-        for request_id in requests:
-            billing.hold(
-                tx, request_id=request_id, payer=PAYER, price=price, input_bound=900, output_bound=500, epoch=epoch,
-                now=clock.now(),
-            )
+    def hold(request_id: str) -> Order:
+        return ToHold(request_id=request_id, payer=PAYER, price=price, input_bound=900, output_bound=500)
 
-    def settle(tx: Tx, requests: Sequence[str]) -> None:
-        for request_id in requests:
-            billing.resolve(tx, request_id, OUTCOME, price, clock.now())
+    def settle(request_id: str) -> Order:
+        return ToSettle(request_id=request_id, outcome=OUTCOME, price=price)
+
+    def write(tx: Tx, orders: Sequence[Order]) -> None:
+        for answer in serve(tx, orders, ours, clock.now()):
+            if isinstance(answer, Exception):
+                raise answer
 
     spent = 0.0
     batches = 0
     while spent < seconds:
         requests = [ids.new("req") for _ in range(BATCH)]
         began = time.perf_counter()
-        for work in (hold, settle):
-            db.write_now(lambda tx, work=work, requests=requests: work(tx, requests))  # type: ignore[misc]
+        for asked in (hold, settle):
+            orders = [asked(request_id) for request_id in requests]
+            db.write_now(lambda tx, orders=orders: write(tx, orders))  # type: ignore[misc]
         spent += time.perf_counter() - began
         batches += 1
     _close(db)
@@ -148,7 +157,7 @@ async def books(folder: Path, seconds: float, callers: int) -> float:
     price = _house(folder)
     clock = SystemClock()
     ids = Ids(clock)
-    db = Database(folder / "millrace.db")
+    db = SqliteDatabase(folder / "millrace.db")
     ours = Books(db, folder / "journal", clock)
     await ours.open()
     began = time.perf_counter()
@@ -170,7 +179,7 @@ async def books(folder: Path, seconds: float, callers: int) -> float:
 
 def _house(folder: Path) -> PriceVersion:
     """A database with one tenant, its key, a price and a grant that lasts."""
-    db = Database(folder / "millrace.db")
+    db = SqliteDatabase(folder / "millrace.db")
     db.migrate(migrations())
     price = db.write_now(_seed)
     db.close()
@@ -200,8 +209,8 @@ def _rows(requests: Sequence[str], price_id: str) -> tuple[list[tuple[object, ..
     usage: list[tuple[object, ...]] = []
     for request_id in requests:
         pending = f"{request_id}/1"
-        transfers.append((pending, "pending", grant, revenue, 7_250_000, None, now))
-        transfers.append((f"{pending}/end", "post", grant, revenue, 2_436_000, pending, now))
+        transfers.append((pending, "pending", grant, revenue, 7_250_000, None, now, 1, GENESIS))
+        transfers.append((f"{pending}/end", "post", grant, revenue, 2_436_000, pending, now, 1, GENESIS))
         usage.append((
             request_id, PAYER.tenant_id, PAYER.project_id, PAYER.key_id, "qwen3-max", "completed", "engine", 812, 512, 143, 0,
             0, price_id, 0, 2_436_000, "CNY", 1, now, now,

@@ -5,11 +5,13 @@ from typing import Final
 from msgspec import Struct
 
 from millrace.base.clock import Clock
+from millrace.base.errors import Reason, Refusal
 from millrace.base.ids import Ids
 from millrace.base.money import NANO
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Funding
 from millrace.store.database import Database
+from millrace.store.once import write_once
 from millrace.store.transaction import Tx
 from millrace.tenants import store as tenants
 from millrace.tenants.secret import Secret
@@ -30,8 +32,16 @@ class FirstKey(Struct, frozen=True, kw_only=True):
 
 
 def bootstrap(db: Database, clock: Clock) -> FirstKey | None:
-    """Make tenant, project, grant and key in one transaction, unless the home has a tenant already (None)."""
-    return db.write_now(lambda tx: _first(tx, Ids(clock), clock.now()))
+    """Make tenant, project, grant and key in one transaction, unless there is a tenant already (None).
+
+    Of servers that start at the same moment on one database, one makes them.
+    """
+    try:
+        return write_once(db, lambda tx: _first(tx, Ids(clock), clock.now()))
+    except Refusal as refusal:
+        if refusal.reason is not Reason.CONFLICT:
+            raise
+        return None  # another one made them between our look and our name
 
 
 def _first(tx: Tx, ids: Ids, now: int) -> FirstKey | None:

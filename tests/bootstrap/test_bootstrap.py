@@ -1,5 +1,6 @@
 """What an empty home gets on its first start, and that it gets it once."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from millrace.base.clock import FakeClock
 from millrace.base.ids import Ids
 from millrace.base.money import NANO
 from millrace.bootstrap import bootstrap
-from millrace.money.audit.store import audit
+from millrace.money.audit.run import audit
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Funding
 from millrace.store.database import Database
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.tenants import store as tenants
 from millrace.tenants.authenticate import Directory
 from millrace.tenants.values import Mode, Scope
@@ -21,7 +23,7 @@ from millrace.tenants.values import Mode, Scope
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "millrace.db")
+    database = SqliteDatabase(tmp_path / "millrace.db")
     database.migrate(schema.migrations())
     yield database
     database.close()
@@ -32,7 +34,7 @@ def test_the_first_start_makes_everything_that_a_request_needs(db: Database) -> 
     clock = FakeClock()
     first = bootstrap(db, clock)
     assert first is not None
-    caller = Directory(db, clock).caller(first.secret)
+    caller = asyncio.run(Directory(db, clock).caller(first.secret))
     assert (caller.tenant.name, caller.tenant.mode, caller.tenant.currency) == ("demo", Mode.PREPAID, "CNY")
     assert (caller.project.name, caller.key.id, caller.key.scopes) == ("default", first.key_id, frozenset(Scope))
     (grant,) = db.read(lambda tx: grants.of_tenant(tx, caller.tenant.id))

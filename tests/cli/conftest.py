@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ from typer.testing import CliRunner, Result
 
 from millrace.base.clock import SystemClock
 from millrace.base.ids import Ids
+from millrace.cli import place
 from millrace.cli.main import app
 from millrace.generation.chunk import CountedBy, TokenCounts
-from millrace.money.billing import store as billing
+from millrace.money.billing.desk import Ours
 from millrace.money.billing.hold import Outcome, Payer
+from millrace.money.billing.orders import ToHold, ToSettle
+from millrace.money.billing.serving import serve
+from millrace.money.epochs import store as epochs
 from millrace.money.metering.usage import Status
 from millrace.money.rating.store import price_at
 from millrace.store.database import Database
@@ -84,19 +89,22 @@ class Cli:
             price = price_at(tx, "echo", owner.currency, now)
             assert price is not None
             counts = TokenCounts(input=input, cached_input=0, output=output, reasoning=0)
-            epoch = billing.begin_epoch(tx, now)
-            billing.hold(
-                tx, request_id=request_id, payer=payer, price=price, input_bound=input, output_bound=output, epoch=epoch,
-                now=now,
-            )  # fmt: skip
-            outcome = Outcome(status=Status.COMPLETED, counts=counts, counted_by=CountedBy.ENGINE)
-            billing.resolve(tx, request_id, outcome, price, now)
-            billing.end_epoch(tx, epoch, now)
+            epoch, slot = epochs.begin(tx, now=now, lease_now=tx.now(now), home="", lock=lambda _: None)
+            held = ToHold(request_id=request_id, payer=payer, price=price, input_bound=input, output_bound=output)
+            ended = Outcome(status=Status.COMPLETED, counts=counts, counted_by=CountedBy.ENGINE)
+            for order in (held, ToSettle(request_id=request_id, outcome=ended)):
+                (answer,) = serve(tx, [order], Ours(epoch, slot), now)
+                if isinstance(answer, Exception):
+                    raise answer
+            epochs.end(tx, epoch, now)
 
-        database = Database(self.home / "millrace.db")
-        database.write_now(work)
-        database.close()
+        with closing(self.database()) as database:
+            database.write_now(work)
         return request_id
+
+    def database(self) -> Database:
+        """The home's, whichever make it is of."""
+        return place.open_database(self.home, None, make=False)
 
 
 @pytest.fixture(scope="session")

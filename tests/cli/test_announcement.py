@@ -4,7 +4,7 @@ import json
 import shlex
 
 from millrace.cli.announcement import Announcement, ServedModel, address, render_announcement, render_recovery
-from millrace.money.billing.books import Recovery
+from millrace.money.billing.succession import Recovery
 
 
 def said(key: str | None, *models: ServedModel) -> Announcement:

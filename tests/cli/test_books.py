@@ -4,8 +4,6 @@ import json
 
 from tests.cli.conftest import Cli
 
-from millrace.store.database import Database
-
 
 def test_trial_balance_adds_up(acme: Cli) -> None:
     """Every account, and per currency as many debits as credits."""
@@ -30,16 +28,48 @@ def test_audit_is_the_form_of_the_contract(acme: Cli) -> None:
     """ok and a list of checks, each with name, ok, checked and detail."""
     acme.serve("acme")
     form = acme.json("audit")
+    assert set(form) == {"ok", "checks", "rows", "heads"}
     assert form["ok"] is True
     assert form["checks"]
     assert all(set(check) == {"name", "ok", "checked", "detail"} for check in form["checks"])
     assert "FAILED" not in acme.text("audit")
 
 
+def test_audit_goes_on_from_a_mark(acme: Cli) -> None:
+    """The second one reads what came since the first, and a full one everything again."""
+    acme.serve("acme")
+    rows = acme.json("audit")["rows"]
+    assert rows > 0
+    assert acme.json("audit", "--since-mark")["rows"] == 0
+    acme.serve("acme")
+    assert 0 < acme.json("audit", "--since-mark")["rows"] < acme.json("audit")["rows"]
+
+
+def test_audit_holds_the_books_against_heads_that_were_noted(acme: Cli) -> None:
+    """Its own output is what it takes; a head of other books ends it with exit code 1."""
+    acme.serve("acme")
+    noted = acme.home / "noted.json"
+    noted.write_text(acme.text("audit", "--json"))
+    acme.serve("acme")
+    assert "chains go through the heads that were noted" in acme.text("audit", "--heads", str(noted))
+    noted.write_text("heads=1:2:" + "ab" * 32)
+    result = acme.run("audit", "--heads", str(noted))
+    assert (result.exit_code, "chain 1 had another head when it had 2 transfers" in result.stderr) == (1, True)
+
+
+def test_audit_refuses_what_are_no_heads(acme: Cli) -> None:
+    """A file without any, one that is not there, and heads with --since-mark, which does not read the old rows."""
+    empty = acme.home / "empty"
+    empty.write_text("nothing")
+    assert "is no head such as" in acme.refused("audit", "--heads", str(empty))
+    assert "cannot be read" in acme.refused("audit", "--heads", str(acme.home / "gone"))
+    assert "leave --since-mark out" in acme.refused("audit", "--heads", str(empty), "--since-mark")
+
+
 def test_audit_names_the_first_disagreement(acme: Cli) -> None:
     """Books that somebody changed end the audit with exit code 1 and the invariant's name; the form is printed all the same."""
     acme.serve("acme")
-    database = Database(acme.home / "millrace.db")
+    database = acme.database()
     database.write_now(lambda tx: tx.run("UPDATE account SET credits_posted = credits_posted + 1 WHERE id = 'cash/CNY'"))
     database.close()
     result = acme.run("audit", "--json")

@@ -49,11 +49,12 @@ def test_show_prints_the_frozen_document(acme: Cli, month: str) -> None:
 
 
 def test_void_takes_it_back(acme: Cli, month: str) -> None:
-    """A voided invoice says so and why; its usage goes onto the next one; voiding it again is refused."""
+    """A voided invoice says so and why; its usage goes onto the next one; for another reason it is refused."""
     acme.serve("acme", input=1_000_000, output=0)
     (first,) = acme.json("invoice", "run", "--period", month)["invoices"]
     assert acme.json("invoice", "void", first["number"], "--reason", "wrong address")["void"]["reason"] == "wrong address"
     assert acme.text("invoice", "show", first["number"]).startswith("VOID: wrong address")
+    assert acme.json("invoice", "void", first["number"], "--reason", "wrong address")["void"]["reason"] == "wrong address"
     assert "already" in acme.refused("invoice", "void", first["number"], "--reason", "again")
     (second,) = acme.json("invoice", "run", "--period", month)["invoices"]
     assert (second["total"], second["number"] != first["number"]) == (first["total"], True)

@@ -1,5 +1,6 @@
 """`millrace key`."""
 
+import asyncio
 from contextlib import closing
 
 import pytest
@@ -7,7 +8,6 @@ from tests.cli.conftest import Cli
 
 from millrace.base.clock import SystemClock
 from millrace.base.errors import Reason, Refusal
-from millrace.store.database import Database
 from millrace.tenants.authenticate import Directory
 from millrace.tenants.values import Scope
 
@@ -26,8 +26,8 @@ def test_the_secret_opens_what_was_asked_for(acme: Cli) -> None:
         "key", "create", "--tenant", "acme", "--models", "echo, other", "--rpm", "60", "--tpm", "1000",
         "--budget", "10.00", "--scopes", "inference",
     )  # fmt: skip
-    with closing(Database(acme.home / "millrace.db")) as database:
-        key = Directory(database, SystemClock()).caller(form["key"]).key
+    with closing(acme.database()) as database:
+        key = asyncio.run(Directory(database, SystemClock()).caller(form["key"])).key
     assert key.models == frozenset({"echo", "other"})
     assert key.scopes == {Scope.INFERENCE}
     assert (key.rpm, key.tpm, key.budget) == (60, 1000, 10 * 10**9)
@@ -49,8 +49,8 @@ def test_revoke_ends_a_key_for_good(acme: Cli) -> None:
     assert (ended["id"], ended["reason"], ended["repeated"]) == (form["id"], "leaked", False)
     assert acme.json("key", "revoke", form["id"]) == {**ended, "repeated": True}
     assert acme.json("key", "list", "--tenant", "acme")["keys"][-1]["revoked_at"] == ended["revoked_at"]
-    with closing(Database(acme.home / "millrace.db")) as database, pytest.raises(Refusal) as refused:
-        Directory(database, SystemClock()).caller(form["key"])
+    with closing(acme.database()) as database, pytest.raises(Refusal) as refused:
+        asyncio.run(Directory(database, SystemClock()).caller(form["key"]))
     assert refused.value.reason is Reason.INVALID_API_KEY
 
 

@@ -14,10 +14,10 @@ import millrace
 from millrace.cli.main import app
 
 EXPECTED = """
-up demo usage receipt balance trial-balance audit
+up demo usage receipt balance trial-balance audit reconcile
 tenant-create tenant-list tenant-show tenant-suspend tenant-resume key-create key-list key-revoke
 grant-create grant-list model-list model-show price-list price-import price-what-if
-invoice-run invoice-list invoice-show invoice-void
+invoice-run invoice-list invoice-show invoice-void backup restore doctor export-run export-list export-verify retention-run
 """
 
 
@@ -124,7 +124,7 @@ def test_version_and_wrong_usage() -> None:
     """--version prints one line; no command, an unknown one or an unknown option is wrong usage: exit code 2 on stderr."""
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"millrace {millrace.__version__}\n")
-    for arguments in ([], ["tenant"], ["frobnicate"], ["tenant", "list", "--frobnicate"], ["up", "--workers", "2"]):
+    for arguments in ([], ["tenant"], ["frobnicate"], ["tenant", "list", "--frobnicate"], ["up", "--workers", "none"]):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 2
         assert "Traceback" not in result.output

@@ -15,6 +15,7 @@ from millrace.console.pages import pages
 from millrace.engines.fake import FakeEngine, FakeSettings
 from millrace.gateway.exchange import App
 from millrace.store.database import Database
+from millrace.store.sqlite_database import SqliteDatabase
 
 
 class Answer(NamedTuple):
@@ -85,7 +86,7 @@ def model(name: str, context_tokens: int = 32_768, max_output_tokens: int = 8_19
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "books.db")
+    database = SqliteDatabase(tmp_path / "books.db")
     database.migrate(schema.migrations())
     yield database
     database.close()

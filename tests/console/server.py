@@ -21,7 +21,7 @@ from millrace.engines.protocol import Engine
 from millrace.gateway.exchange import App
 from millrace.money.rating.book import parse_prices
 from millrace.money.rating.store import import_price
-from millrace.store.database import Database
+from millrace.store.sqlite_database import SqliteDatabase
 
 MODELS = (("qwen3-8b", 32_768, 8_192), ("qwen3-max", 262_144, 32_768), ("millrace-tiny", 1_024, 512))
 
@@ -43,7 +43,7 @@ PRICES: list[dict[str, object]] = [
 def app(folder: Path) -> App:
     """The pages over a new database in the folder."""
     clock = SystemClock()
-    db = Database(folder / "books.db")
+    db = SqliteDatabase(folder / "books.db")
     db.migrate(schema.migrations())
     db.write_now(lambda tx: [import_price(tx, price, clock.now()) for price in parse_prices(PRICES)])
     models = [

@@ -99,7 +99,7 @@ def test_every_reason_has_a_meaning_and_a_place() -> None:
     """Each reason is explained; each that a caller can meet stands at a route, under the status that the gateway sends."""
     assert set(MEANINGS) == set(Reason)
     met = {reason for operation in OPERATIONS for reason in operation.refusals}
-    nowhere = {Reason.BAD_SETTING, Reason.IDEMPOTENCY_CONFLICT, Reason.INVALID_HTTP}
+    nowhere = {Reason.BAD_SETTING, Reason.INVALID_HTTP}
     assert set(Reason) - met == nowhere
     for operation in OPERATIONS:
         responses = DOCUMENT["paths"][operation.path][operation.route.method.lower()]["responses"]

@@ -18,8 +18,12 @@ from millrace.console.operations import OPERATIONS
 from millrace.gateway.refusals import STATUS
 from millrace.money.rating.book import PRICE_KEYS, TIER_KEYS
 from millrace.settings import models as model_settings
+from millrace.settings.audit import Audit
 from millrace.settings.limits import RANGES, Limits
+from millrace.settings.logs import Logs
 from millrace.settings.parse import Server, Store, parse_settings
+from millrace.settings.retention import Retention
+from millrace.settings.telemetry import Telemetry
 from millrace.wire.errors import ERROR_TYPES
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -92,13 +96,25 @@ def test_every_limit() -> None:
     }
 
 
-def test_every_key_of_server_and_store() -> None:
+def test_every_key_of_telemetry() -> None:
+    """Each key is there; none has a default."""
+    assert set(rows(section(SETTINGS, "## `[telemetry]`"))) == set(Telemetry.__struct_fields__)
+
+
+def test_every_key_of_retention() -> None:
+    """Each key is there."""
+    assert set(rows(section(SETTINGS, "## `[retention]`"))) == set(Retention.__struct_fields__)
+
+
+def test_every_key_of_server_store_and_logs() -> None:
     """Each key is there with its default."""
-    for heading, struct in (("## `[server]`", Server()), ("## `[store]`", Store())):
+    for heading, struct in (
+        ("## `[server]`", Server()), ("## `[store]`", Store()), ("## `[logs]`", Logs()), ("## `[audit]`", Audit()),
+    ):  # fmt: skip
         found = rows(section(SETTINGS, heading))
         defaults = {name: getattr(struct, name) for name in struct.__struct_fields__}
         assert {name: cells[0].strip("`").strip('"') for name, cells in found.items()} == {
-            name: str(default) for name, default in defaults.items()
+            name: str(default).lower() if isinstance(default, bool) else str(default) for name, default in defaults.items()
         }
 
 

@@ -22,15 +22,21 @@ from millrace.gateway.exchange import Message, Receive, Scope, Send
 from millrace.gateway.inference import Inference
 from millrace.gateway.limiter import Limiter
 from millrace.gateway.metrics import Metrics
+from millrace.gateway.observer import Observer
 from millrace.gateway.reads import Reads
+from millrace.gateway.repetition import Repetition
 from millrace.gateway.rolling import STEP_TOKENS
+from millrace.gateway.tracing import OtelTracer
+from millrace.gateway.trail import NO_TRACER
 from millrace.money.billing.books import Books
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Balance, Funding
 from millrace.money.rating.book import parse_price
 from millrace.money.rating.store import PriceBook, import_price
 from millrace.settings.limits import Limits
+from millrace.settings.logs import Logs
 from millrace.store.database import Database
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.tenants import store as tenants
 from millrace.tenants.authenticate import Directory
 from millrace.tenants.values import Mode, Tenant
@@ -82,7 +88,9 @@ class Answer:
 class World:
     """A gateway and the people around it: the owner of tenant 'mill', a stranger of tenant 'other'."""
 
-    def __init__(self, db: Database, folder: Path, limits: Limits, script: FakeScript, hold_step: int) -> None:
+    def __init__(
+        self, db: Database, folder: Path, limits: Limits, script: FakeScript, hold_step: int, logs: Logs, processor: Any
+    ) -> None:
         self.db = db
         self.clock = FakeClock()
         self.ids = Ids(self.clock)
@@ -95,16 +103,19 @@ class World:
         engines = {"echo": self.engine, "spare": FakeEngine(FakeSettings(model="spare"), self.clock)}
         prices = PriceBook(db, self.clock)
         catalogue = Catalogue([model, spare])
+        limiter = Limiter(limits, self.clock)
         self.inference = Inference(
-            Admission(catalogue, engines, prices), self.books, Limiter(limits, self.clock), limits, self.clock, self.metrics,
-            hold_step,
+            Admission(catalogue, engines, prices), self.books, limiter,
+            Repetition(db, self.books, limiter, limits, self.clock), limits, self.clock, self.metrics, hold_step,
         )
+        tracer = NO_TRACER if processor is None else OtelTracer(processor, self.clock, {})
         self.gateway = Gateway(
             directory=Directory(db, self.clock),
             inference=self.inference,
             reads=Reads(db, catalogue, prices, self.clock, self.inference.running, engines),
             engines=engines,
             metrics=self.metrics,
+            observer=Observer(self.clock, self.metrics, logs, tracer),
             ids=self.ids,
             pages=_no_pages,
         )
@@ -127,10 +138,11 @@ class World:
     async def call(
         self, method: str, path: str, body: bytes = b"", *, key: str | None = None, headers: dict[str, str] | None = None,
         on_part: Callable[[Answer, Connection], None] | None = None, query: str = "", leave_in_body: bool = False,
+        connection: Connection | None = None,
     ) -> Answer:  # fmt: skip
         """One request. `on_part` is told after each piece that arrives and may lose or stall the connection."""
         answer = Answer()
-        connection = Connection(lambda: False)
+        connection = connection or Connection(lambda: False)
         sent = False
 
         async def receive() -> Message:
@@ -158,16 +170,20 @@ class World:
         fields = {"authorization": f"Bearer {self.owner_key if key is None else key}"} | (headers or {})
         scope: Scope = {
             "type": "http", "method": method, "path": path, "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in fields.items()],
             "extensions": {EXTENSION: connection},
         }  # fmt: skip
         await self.gateway(scope, receive, send)
         return answer
 
-    async def chat(self, *, key: str | None = None, on_part: Any = None, headers: Any = None, **fields: Any) -> Answer:
+    async def chat(
+        self, *, key: str | None = None, on_part: Any = None, headers: Any = None, connection: Any = None, **fields: Any
+    ) -> Answer:
         asked = {"model": "echo", "messages": [{"role": "user", "content": "hello mill"}]} | fields
         body = json.dumps(asked).encode()
-        return await self.call("POST", "/v1/chat/completions", body, key=key, on_part=on_part, headers=headers)
+        return await self.call(
+            "POST", "/v1/chat/completions", body, key=key, on_part=on_part, headers=headers, connection=connection
+        )
 
     async def receipt(self, answer: Answer, key: str | None = None) -> Any:
         return (await self.call("GET", f"/v1/receipts/{answer.request_id}", key=key)).json
@@ -216,8 +232,10 @@ def play(tmp_path: Path) -> Callable[..., None]:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         script: FakeScript = FakeScript(tokens=8),  # noqa: B008 - frozen
         hold_step: int = STEP_TOKENS,
+        logs: Logs = Logs(),  # noqa: B008 - frozen
+        processor: Any = None,
     ) -> None:
-        asyncio.run(_play(scene, _world(tmp_path, limits, script, hold_step)))
+        asyncio.run(_play(scene, _world(tmp_path, limits, script, hold_step, logs, processor)))
 
     return run
 
@@ -231,11 +249,13 @@ async def _play(scene: Play, making: AbstractAsyncContextManager[World]) -> None
 
 
 @asynccontextmanager
-async def _world(folder: Path, limits: Limits, script: FakeScript, hold_step: int) -> AsyncIterator[World]:
-    db = Database(folder / "millrace.db")
+async def _world(
+    folder: Path, limits: Limits, script: FakeScript, hold_step: int, logs: Logs, processor: Any
+) -> AsyncIterator[World]:
+    db = SqliteDatabase(folder / "millrace.db")
     try:
         db.migrate(schema.migrations())
-        async with World(db, folder, limits, script, hold_step) as world:
+        async with World(db, folder, limits, script, hold_step, logs, processor) as world:
             yield world
     finally:
         db.close()

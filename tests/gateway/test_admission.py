@@ -176,16 +176,6 @@ def test_an_engine_that_is_not_ready_is_unavailable(play: Scene) -> None:
     play(scene)
 
 
-def test_an_idempotency_key_is_refused_by_name(play: Scene) -> None:
-    """A header that asks for a promise we do not keep is refused, not ignored."""
-
-    async def scene(world: Any) -> None:
-        answer = await world.chat(headers={"idempotency-key": "k1"})
-        assert (answer.status, answer.error["param"]) == (422, "Idempotency-Key")
-
-    play(scene)
-
-
 def test_a_parameter_that_the_engine_cannot_honour_is_refused(play: Scene) -> None:
     """What the engine does not list in `honours` is 422 with the parameter's name."""
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from millrace.gateway.connection import EXTENSION, Connection, OneWrite
 from millrace.gateway.exchange import Exchange, Message
+from millrace.gateway.trail import Trail
 
 
 class Wire:
@@ -61,7 +62,7 @@ def test_the_head_of_a_head_request_is_not_kept() -> None:
 
     def exchange(method: str, connection: Connection) -> Exchange:
         scope: dict[str, Any] = {"method": method, "path": "/", "headers": [], "extensions": {EXTENSION: connection}}
-        return Exchange(scope, receive, send, "req_1")
+        return Exchange(scope, receive, send, Trail("req_1", method, "/", lambda: 0))
 
     asked: list[str] = []
     for method in ("HEAD", "POST"):

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from millrace.money.retention import store as retention
+from millrace.money.retention.values import Export
+
 Scene = Callable[..., None]
 
 
@@ -75,5 +78,27 @@ def test_models_are_listed_with_prices_and_only_those_allowed(play: Scene) -> No
         assert [card["id"] for card in (await world.call("GET", "/v1/models", key=limited)).json["data"]] == ["spare"]
         assert (await world.call("GET", "/v1/models/echo", key=limited)).status == 403
         assert (await world.call("GET", "/v1/models/echo")).json["id"] == "echo"
+
+    play(scene)
+
+
+def test_an_archived_receipt_is_told_to_its_own_tenant(play: Scene) -> None:
+    """After its row was deleted the owner is told which file has it, and a stranger that there is none."""
+
+    async def scene(world: Any) -> None:
+        answer = await world.chat()
+        export = Export(
+            seq_lo=1, seq_hi=10, file="usage-000000000000001.parquet", sha256="", size=1, requests=1, tokens=1, waived=0,
+            amounts=(), finished_lo=0, finished_hi=0, exported_at=0,
+        )  # fmt: skip
+        world.db.write_now(lambda tx: tx.run("UPDATE usage SET invoice_id = 'inv_1'"))
+        world.db.write_now(lambda tx: retention.record(tx, export))
+        world.db.write_now(lambda tx: retention.begin_drop(tx, export, 0))
+        assert world.db.write_now(lambda tx: retention.drop(tx, export, 0, 10)) == 1
+        mine = await world.call("GET", f"/v1/receipts/{answer.request_id}")
+        theirs = await world.call("GET", f"/v1/receipts/{answer.request_id}", key=world.stranger_key)
+        assert mine.status == theirs.status == 404
+        assert "archived; ask the operator for its row in the file usage-000000000000001.parquet" in mine.error["message"]
+        assert "there is no receipt of that request" in theirs.error["message"]
 
     play(scene)

@@ -120,6 +120,7 @@ def test_another_body_or_route_with_the_same_key_is_refused(play: Scene) -> None
         ]
         assert [(answer.status, answer.error["code"]) for answer in other] == [(409, "idempotency_conflict")] * 3
         assert other[0].error["param"] == "Idempotency-Key"
+        assert {answer.headers["x-should-retry"] for answer in other} == {"false"}
         world.inference.end_all()
         await running
         assert charged(world) == 1
@@ -484,3 +485,16 @@ def test_an_answer_that_died_with_its_server_is_told_with_what_it_cost(play: Sce
         assert charged(world) == 1
 
     play(scene)
+
+
+def test_those_who_wait_are_counted_with_those_who_run(play: Scene) -> None:
+    """A key's places are for both, so that waiting is bounded; what comes above is 429, and the others get their answer."""
+
+    async def scene(world: Any) -> None:
+        answers = await asyncio.gather(*(world.chat(headers=KEY) for _ in range(5)))
+        refused = [answer for answer in answers if answer.status == 429]
+        assert [answer.error["limit"] for answer in refused] == ["requests_in_flight_per_key"] * 2
+        assert sorted(answer.status for answer in answers) == [200] * 3 + [429] * 2
+        assert len({answer.body for answer in answers if answer.status == 200}) == 1
+
+    play(scene, limits=Limits(requests_in_flight_per_key_max=3), script=FakeScript(tokens=8, token_delay_s=0.01))

@@ -201,10 +201,9 @@ def test_leaving_a_stream_frees_its_slot(mill: Mill) -> None:
         endless = order(max_tokens=CONTEXT, logit_bias={"2": -100}, temperature=2)
         async with aclosing(mill.engine.generate(endless)) as chunks:
             await anext(chunks)
-        assert mill.engine._server is not None
-        assert mill.engine._server.counting is not None
+        assert mill.engine._links is not None
         for _ in range(50):
-            slots = msgspec.json.decode(await mill.engine._server.counting.get("/slots"))
+            slots = msgspec.json.decode(await mill.engine._links.counting.get("/slots"))
             if not any(slot["is_processing"] for slot in slots):
                 return bool(slots[0]["n_ctx"] == CONTEXT)
             await asyncio.sleep(0.01)

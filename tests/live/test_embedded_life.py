@@ -146,8 +146,8 @@ def test_the_secret_is_in_no_argument_and_no_environment(capfd: pytest.CaptureFi
         key = engine._server._api_key.encode()
         for secret_place in ("cmdline", "environ"):
             assert key not in read(f"/proc/{engine.pid}/{secret_place}")
-        client = engine._server.counting
-        assert client is not None
+        assert engine._links is not None
+        client = engine._links.counting
         del client._session._default_headers["Authorization"]
         with pytest.raises(Refusal, match="401"):
             await client.get("/slots")

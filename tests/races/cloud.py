@@ -63,12 +63,13 @@ class Cloud:
         self.key = ""
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
-        """Start and wait until it serves."""
+    def start(self, *arguments: str) -> None:
+        """Start, with further arguments of `up`, and wait until it serves."""
         log = (self.home / "server.log").open("a")
         self.process = subprocess.Popen(
-            [*MILLRACE, "up", "--json", "--port", "0", "--home", str(self.home)], stdout=subprocess.PIPE, stderr=log, text=True
-        )
+            [*MILLRACE, "up", "--json", "--port", "0", "--home", str(self.home), *arguments],
+            stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
         log.close()
         announced = json.loads(_line(self.process.stdout))
         self.url = str(announced["base_url"]).removesuffix("/v1").removesuffix("/")
@@ -165,7 +166,7 @@ class Stream:
             {"model": "paced", "stream": True, "max_tokens": self._max_tokens, "messages": [{"role": "user", "content": "go"}]}
         ).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self._cloud.key}\r\n"
-        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        return f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
     def _take(self, line: bytes) -> None:
         if line.lower().startswith(b"x-request-id:"):

@@ -1,4 +1,4 @@
-"""Idempotency-Key with real servers, real kills and the official SDK: one key is one charge, whatever happens between two tries."""
+"""Idempotency-Key with real servers, real kills and the official SDK: one key is one charge, whatever happens between tries."""
 
 import http.client
 import json
@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import openai
 import pytest
 from tests import postgres
 from tests.races.cloud import Cloud, Upstream
 
-TOKENS = 40
-STREAMED = {"stream": True}
+TOKENS: Final = 40
+STREAMED: Final[dict[str, Any]] = {"stream": True}
 
 
 class Told(NamedTuple):
@@ -95,19 +95,27 @@ def wait_until(true: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+def gone(*servers: Cloud) -> None:
+    """Nothing of them runs any more."""
+    for server in servers:
+        if server.process is not None:
+            server.kill()
+
+
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream("--tokens", str(TOKENS), "--token-delay-ms", "20") as made:
+    with Upstream("--tokens", str(TOKENS), "--token-delay-ms", "20", "--first-token-delay-ms", "700") as made:
         yield made
 
 
 @pytest.fixture
 def server(tmp_path: Path, upstream: Upstream) -> Iterator[Cloud]:
     made = Cloud(tmp_path / "home", upstream)
-    made.start()
-    yield made
-    if made.process is not None:
-        made.kill()
+    try:
+        made.start()
+        yield made
+    finally:
+        gone(made)
 
 
 @pytest.fixture
@@ -119,18 +127,13 @@ def pair(tmp_path: Path, upstream: Upstream) -> Iterator[list[Cloud]]:
     for one in both:
         with (one.home / "millrace.toml").open("a") as settings:
             settings.write(f'\n[store]\nurl = "{url}"\n')
-    starting = [threading.Thread(target=one.start) for one in both]
-    for thread in starting:
-        thread.start()
-    for thread in starting:
-        thread.join()
-    key = both[0].key or both[1].key
-    for one in both:
-        one.key = key
-    yield both
-    for one in both:
-        if one.process is not None:
-            one.kill()
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(Cloud.start, both))
+        both[0].key = both[1].key = both[0].key or both[1].key
+        yield both
+    finally:
+        gone(*both)
 
 
 def test_an_answer_outlives_its_server(server: Cloud) -> None:
@@ -151,7 +154,7 @@ def test_the_official_sdk_tries_again_and_pays_once(server: Cloud) -> None:
     """The SDK makes one key's tries one request: over a kill and a start in the middle of the first, and for a later repeat."""
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=8)
 
-    def chat(text: str = "go", *, stream: bool = False) -> Any:
+    def chat(text: str = "go", *, stream: bool = True) -> Any:
         return client.chat.completions.with_raw_response.create(
             model="paced", messages=[{"role": "user", "content": text}], stream=stream,
             extra_headers={"Idempotency-Key": f"sdk-{stream}"},
@@ -163,12 +166,13 @@ def test_the_official_sdk_tries_again_and_pays_once(server: Cloud) -> None:
         server.kill()
         server.start("--port", str(server.port))
         first = trying.result(60)
+    frames = list(first.parse())
     again = chat()
     assert again.headers["idempotent-replayed"] == "true"
     assert again.headers["x-request-id"] == first.headers["x-request-id"]
-    assert again.parse() == first.parse()
-    texts = ["".join(part.choices[0].delta.content or "" for part in chat(stream=True).parse() if part.choices) for _ in "12"]
-    assert texts[0] == texts[1]
+    assert list(again.parse()) == frames
+    assert len(frames) > TOKENS
+    assert chat(stream=False).parse() == chat(stream=False).parse()
     with pytest.raises(openai.ConflictError, match="another body"):
         chat("stop")
     assert output(server) == 2 * TOKENS
@@ -196,18 +200,32 @@ def test_a_stream_that_its_server_died_of_is_told_and_billed_once(server: Cloud)
 
 
 def test_what_nothing_was_billed_of_runs_anew_after_a_kill(server: Cloud) -> None:
-    """A whole answer that its server died of before it was sent cost nothing: the same key runs."""
-    running = threading.Thread(target=ask, args=(server, "early"))
+    """A stream that its server died of before its first token left cost nothing: the same key runs."""
+    running = threading.Thread(target=ask, args=(server, "early"), kwargs=STREAMED)
     running.start()
     wait_until(lambda: in_flight(server))
     server.kill()
     running.join()
     server.start()
-    anew = ask(server, "early")
+    anew = ask(server, "early", **STREAMED)
     assert (anew.status, anew.replayed) == (200, False)
-    assert ask(server, "early").body == anew.body
+    assert ask(server, "early", **STREAMED).body == anew.body
     assert output(server) == TOKENS
     assert server.command("audit")["ok"]
+
+
+def test_fifty_over_two_workers_are_one_request(tmp_path: Path, upstream: Upstream) -> None:
+    """Two processes behind one address, on SQLite: one runs it, the connections that came to the other one get its answer."""
+    server = Cloud(tmp_path / "home", upstream)
+    try:
+        server.start("--workers", "2")
+        told = fifty([server], "workers", **STREAMED)
+        assert {one.status for one in told} == {200}
+        assert len({one.body for one in told}) == 1
+        assert sum(not one.replayed for one in told) == 1
+        assert requests(server) == 1
+    finally:
+        gone(server)
 
 
 @pytest.mark.parametrize("fields", [{}, STREAMED], ids=["whole", "stream"])

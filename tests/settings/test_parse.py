@@ -135,6 +135,7 @@ def test_each_limit_is_refused_out_of_range(name: str) -> None:
         ("[server]\nprot = 1", "server.prot is not a setting; did you mean 'port'?"),
         ("[server]\nport = '8000'", "server.port = '8000': expected an integer from 0 to 65535"),
         ("[server]\nport = 65536", "server.port = 65536"),
+        ("[server]\nworkers = 0", "server.workers = 0: expected an integer from 1 to 64"),
         ("[server]\nhost = 7", "server.host = 7: expected a text"),
         ("server = 7", "server = 7: expected a table"),
         ("[limits]\ndrain = 7", "did you mean 'drain_s'?"),
@@ -162,11 +163,32 @@ def test_a_slip_in_the_toml_names_its_line(text: str, line: str) -> None:
     assert line in sentence
 
 
-@pytest.mark.parametrize("url", ["postgresql://user:hunter2@host/db", "postgres://host/db"])
-def test_postgresql_comes_later(url: str) -> None:
-    """It is refused with what to use until then, and without the password."""
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:hunter2@host/db", "postgres://host/db", "postgresql:///db?host=/var/run/postgresql",
+        "postgresql://ann@a:5432,b:5433/db?target_session_attrs=read-write", "postgresql://ann:p%40ss@[::1]:5432/db",
+    ],
+)  # fmt: skip
+def test_a_postgresql_database_is_opened_by_its_url(url: str) -> None:
+    """Whatever the home; and the settings, when they are logged, do not show the password in it."""
+    store = parse(f'[store]\nurl = "{url}"').store
+    assert store.place(Path("home")) == url
+    assert "hunter2" not in repr(store)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:hunter2@host", "postgresql://ann:hunter2@host/", "postgresql://ann:hunter2@host:port/db",
+        "postgresql://ann:hunter2@host/db?nonsense=1", "postgresql://ann:hunter2%zz@host/db",
+        "postgresql://ann:hunter2@host/a b", "postgresql://ann:hunter2@[::1/db", "postgresql://ann:hunter2@host/db?sslmode",
+    ],
+)  # fmt: skip
+def test_a_bad_postgresql_url_is_refused_unseen(url: str) -> None:
+    """With an example, and without the password that stands in it."""
     sentence = refusal_of(f'[store]\nurl = "{url}"')
-    assert "later version; use sqlite:///millrace.db" in sentence
+    assert "store.url: expected postgresql://user@host:5432/database" in sentence
     assert "hunter2" not in sentence
 
 
@@ -179,8 +201,8 @@ def test_what_is_no_database_is_refused(url: str) -> None:
 def test_the_database_lies_in_the_home_or_where_it_says() -> None:
     """Three strokes are relative to the home, four are from the root."""
     home = Path("/home/ann/.millrace")
-    assert Store().path(home) == home / "millrace.db"
-    assert Store(url="sqlite:////var/lib/books.db").path(home) == Path("/var/lib/books.db")
+    assert Store().place(home) == home / "millrace.db"
+    assert Store(url="sqlite:////var/lib/books.db").place(home) == Path("/var/lib/books.db")
 
 
 def test_settings_show_no_secret() -> None:

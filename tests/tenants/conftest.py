@@ -11,6 +11,8 @@ from millrace import schema
 from millrace.base.clock import FakeClock
 from millrace.base.ids import Ids
 from millrace.store.database import Database
+from millrace.store.sqlite import SqliteSession
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Tx
 from millrace.tenants import store
 from millrace.tenants.secret import Secret
@@ -44,16 +46,18 @@ def ids(clock: FakeClock) -> Ids:
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with all tables and no rows, made once."""
     path = tmp_path_factory.mktemp("blank") / "blank.db"
-    db = Database(path)
+    db = SqliteDatabase(path)
     db.migrate(schema.migrations())
     db.close()
     return path
 
 
 @pytest.fixture
-def db(blank: Path, tmp_path: Path) -> Iterator[Database]:
-    database = Database(Path(shutil.copy(blank, tmp_path / "millrace.db")))
-    database._writer._connection.execute("PRAGMA synchronous = OFF")  # nothing here cuts the power
+def db(blank: Path, tmp_path: Path) -> Iterator[SqliteDatabase]:
+    database = SqliteDatabase(Path(shutil.copy(blank, tmp_path / "millrace.db")))
+    session = database._writer._session
+    assert isinstance(session, SqliteSession)
+    session._connection.execute("PRAGMA synchronous = OFF")  # nothing here cuts the power
     yield database
     database.close()
 

@@ -11,6 +11,7 @@ from millrace.base.errors import Reason, Refusal
 from millrace.base.ids import Ids
 from millrace.base.money import NANO
 from millrace.store.database import Database
+from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Conflict, Tx
 from millrace.tenants import store
 from millrace.tenants.secret import sha256_of
@@ -122,7 +123,7 @@ def test_a_budget_of_nothing_is_a_budget(db: Database, ids: Ids, cast: Cast) -> 
     assert db.read(lambda tx: store.key_with_id(tx, key.id)).budget == 0
 
 
-def test_a_secret_is_nowhere(db: Database, cast: Cast) -> None:
+def test_a_secret_is_nowhere(db: SqliteDatabase, cast: Cast) -> None:
     """The database holds the hash and not the secret, and neither does the key's repr."""
     db.close()
     raw = db.path.read_bytes()

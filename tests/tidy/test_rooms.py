@@ -8,8 +8,9 @@ from tests.tidy.repository import Source, functions, program, room_of, told
 
 ORDER: Final = (
     "base", "generation", "wire", "store", "schema", "tenants", "catalog",
-    "money", "money.ledger", "money.metering", "money.rating", "money.grants", "money.billing", "money.invoices", "money.audit",
-    "settings", "engines", "gateway", "console", "wiring", "bootstrap", "cli",
+    "money", "money.ledger", "money.metering", "money.rollups", "money.rating", "money.grants", "money.idempotency",
+    "money.epochs", "money.slices", "money.allowances", "money.billing", "money.invoices", "money.retention", "money.audit",
+    "settings", "archive", "engines", "gateway", "console", "workers", "wiring", "bootstrap", "cli",
 )  # fmt: skip
 """A room imports only rooms that stand before it."""
 
@@ -17,6 +18,10 @@ ONLY: Final = {
     "engines": frozenset({"base", "generation", "engines"}),
     "money.ledger": frozenset({"base", "store", "money.ledger"}),
     "money.metering": frozenset({"base", "generation", "store", "money.metering"}),
+    "money.epochs": frozenset({"base", "store", "money.epochs"}),
+    "money.slices": frozenset({"base", "store", "money.slices"}),
+    "money.allowances": frozenset({"base", "store", "money.allowances"}),
+    "money.idempotency": frozenset({"base", "store", "money.idempotency"}),
     "generation": frozenset({"base", "generation"}),
     "wire": frozenset({"base", "generation", "wire"}),
     "store": frozenset({"base", "store"}),
@@ -30,9 +35,12 @@ OUTSIDE: Final = {
     "aiohttp": {"engines", "wiring"},
     "apsw": {"store"},
     "click": {"cli"},
+    "duckdb": {"money.retention"},
     "httptools": {"engines", "gateway"},
     "jinja2": {"console"},
+    "opentelemetry": {"gateway"},
     "prometheus_client": {"gateway"},
+    "psycopg": {"store"},
     "rich": {"cli"},
     "starlette": {"gateway", "console"},
     "typer": {"cli"},

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from millrace.cli.output import Facts, render
-from millrace.money.billing.books import Recovery
+from millrace.money.billing.succession import Recovery
 
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown, not bound
 """Where a server that listens everywhere is found from its own machine."""

@@ -14,6 +14,8 @@ from millrace.cli.tenant import TenantOption
 from millrace.money.grants import store as grants
 from millrace.money.metering import store as metering
 from millrace.money.metering.usage import UsageSum
+from millrace.money.retention import store as retention
+from millrace.money.rollups import store as rollups
 from millrace.store.transaction import Tx
 from millrace.tenants.store import tenant_named
 from millrace.wire.answer_ids import parse_receipt_id
@@ -51,7 +53,7 @@ def usage(
         raise Refusal(Reason.INVALID_REQUEST, "--to: it lies before --from", param="to")
 
     def look(tx: Tx) -> list[UsageSum]:
-        return metering.sums(tx, tenant_named(tx, tenant).id, start, end, by.value)
+        return rollups.sums(tx, tenant_named(tx, tenant).id, start, end, by.value)
 
     with shell.database() as db:
         found = db.read(look)
@@ -76,6 +78,11 @@ def receipt(
     wanted = parse_receipt_id(request_id)
     with shell.database() as db:
         found = db.read(lambda tx: metering.by_request(tx, wanted))
+        archived = db.read(lambda tx: retention.archived(tx, wanted)) if found is None else None
+    if archived is not None:
+        raise Refusal(
+            Reason.NOT_FOUND, f"the usage of {wanted} is archived: its row is in the file {archived[1]}, no longer here"
+        )
     if found is None:
         raise Refusal(
             Reason.NOT_FOUND,

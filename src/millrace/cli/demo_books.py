@@ -16,7 +16,7 @@ from millrace.cli.demo_narrator import Narrator
 from millrace.cli.invoice import run_period
 from millrace.cli.output import Text
 from millrace.cli.shell import Shell
-from millrace.money.audit.store import audit
+from millrace.money.audit.examine import examine
 from millrace.money.grants import store as grants
 from millrace.money.grants.grant import Funding
 from millrace.money.invoices.text import render_text
@@ -108,12 +108,12 @@ class BooksSide:
         return form
 
     def audit(self) -> dict[str, Any]:
-        checks = self._db.read(audit)
-        self._narrator.show(audit_table(checks))
-        failed = next((check for check in checks if not check.ok), None)
+        findings = examine(self._db, self._shell.clock.now(), since_mark=False)
+        self._narrator.show(audit_table(findings.checks))
+        failed = next((check for check in findings.checks if not check.ok), None)
         if failed is not None:
             raise wrong(f"{failed.name}: {failed.detail}")
-        return audit_form(checks)
+        return audit_form(findings.checks)
 
     def _balance(self, tx: Tx, name: str) -> BalanceForm:
         owner = tenants.tenant_named(tx, name)

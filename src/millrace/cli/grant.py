@@ -14,6 +14,7 @@ from millrace.money.grants import store
 from millrace.money.grants.grant import Funding, Grant
 from millrace.money.ledger import names
 from millrace.money.ledger import store as ledger
+from millrace.store.once import write_once
 from millrace.store.transaction import Tx
 from millrace.tenants.store import tenant_named
 
@@ -46,7 +47,7 @@ def create(
         return store.give(tx, wanted)
 
     with shell.database() as db:
-        made = db.write_now(work)
+        made = write_once(db, work)
     form = forms.grant(made, tenant)
     shell.show(form, Facts([(name.replace("_", " "), cell(value)) for name, value in form.items()]))
 

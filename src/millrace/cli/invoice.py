@@ -15,6 +15,7 @@ from millrace.money.invoices.draft import Customer
 from millrace.money.invoices.store import Invoice
 from millrace.money.invoices.text import render_text
 from millrace.store.database import Database
+from millrace.store.once import write_once
 from millrace.store.transaction import Tx
 from millrace.tenants.store import tenant_named, tenants
 
@@ -74,7 +75,7 @@ def void(
 ) -> None:
     """Take an invoice back. Its number stays used; its usage is free for another invoice."""
     with shell.database() as db:
-        voided = db.write_now(lambda tx: store.void(tx, invoice_id, reason, shell.clock.now()))
+        voided = write_once(db, lambda tx: store.void(tx, invoice_id, reason, shell.clock.now()))
     shell.show(forms.whole_invoice(voided, json.loads(voided.text)), _table([voided]))
 
 
@@ -86,7 +87,7 @@ def run_period(shell: Shell, db: Database, month: Period, tenant: str | None) ->
         return [Customer(one.id, one.name) for one in chosen]
 
     def issue(customer: Customer) -> list[Invoice]:
-        return db.write_now(lambda tx: store.run(tx, customer, month, shell.clock.now(), shell.ids))
+        return write_once(db, lambda tx: store.run(tx, customer, month, shell.clock.now(), shell.ids))
 
     return [invoice for customer in db.read(customers) for invoice in issue(customer)]
 

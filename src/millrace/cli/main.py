@@ -5,7 +5,22 @@ from typing import Annotated
 import typer
 
 from millrace import __version__
-from millrace.cli import books, consumption, demo, grant, invoice, key, model, price, tenant, up
+from millrace.cli import (
+    backup,
+    books,
+    consumption,
+    demo,
+    doctor,
+    export,
+    grant,
+    invoice,
+    key,
+    model,
+    price,
+    reconcile,
+    tenant,
+    up,
+)
 from millrace.cli.shell import Common, ConfigOption, HomeOption, JsonOption
 
 app = typer.Typer(
@@ -40,6 +55,10 @@ for commands in (tenant, key, grant, model, price, invoice):
     app.add_typer(commands.app)
 consumption.register(app)
 books.register(app)
+reconcile.register(app)
+doctor.register(app)
+backup.register(app)
+export.register(app)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""From --home and --config to an open database. A command opens the same file as the server, beside it or without it."""
+"""From --home and --config to an open database. A command opens the same database as the server, beside it or without it."""
 
 from pathlib import Path
 
@@ -12,19 +12,24 @@ from millrace.store.database import Database
 
 def open_database(home_path: Path, config: Path | None, *, make: bool) -> Database:
     """Open and migrate the database. Without `make` a home that has none is refused, so that a mistyped --home is noticed."""
-    path = database_path(home_path, config)
-    if not make and not path.is_file():
+    place = database_place(home_path, config)
+    if not make and not is_there(place):
         raise Refusal(
             Reason.NOT_FOUND,
             f"there is no cloud in {home_path} yet; 'millrace up --home {home_path}' makes one, or name another with --home",
         )
     Home(home_path)
-    return schema.open_database(path)
+    return schema.open_database(place)
 
 
-def database_path(home_path: Path, config: Path | None) -> Path:
-    """Where the database of a home is, or would be."""
-    return _store(home_path, config).path(home_path.absolute())
+def database_place(home_path: Path, config: Path | None) -> Path | str:
+    """Where the database of a home is, or would be: its file, or its URL."""
+    return _store(home_path, config).place(home_path.absolute())
+
+
+def is_there(place: Path | str) -> bool:
+    """Whether there is a database to open. One that settings name by a URL was made by whoever wrote them."""
+    return isinstance(place, str) or place.is_file()
 
 
 def _store(home_path: Path, config: Path | None) -> Store:

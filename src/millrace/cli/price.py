@@ -16,6 +16,7 @@ from millrace.money.metering import store as metering
 from millrace.money.rating import store
 from millrace.money.rating.book import NewPrice, PriceVersion, parse_price_file
 from millrace.money.rating.what_if import Comparison, Rated, what_if
+from millrace.store.once import write_once
 from millrace.store.transaction import Tx
 from millrace.tenants.store import tenants
 
@@ -48,7 +49,7 @@ def import_(shell: Shell, file: FileArgument) -> None:
         return [store.import_price(tx, price, now) for price in prices]
 
     with shell.database(make=True) as db:
-        answers = db.write_now(work)
+        answers = write_once(db, work)
     made = [version for version, new in answers if new]
     kept = [version for version, new in answers if not new]
     note = f"Imported {len(made)}, unchanged {len(kept)}."

@@ -64,7 +64,7 @@ class Shell:
 
     def has_database(self) -> bool:
         """Whether there is one already."""
-        return place.database_path(self.home_path, self.config).is_file()
+        return place.is_there(place.database_place(self.home_path, self.config))
 
     @contextmanager
     def database(self, *, make: bool = False) -> Iterator[Database]:

@@ -46,14 +46,14 @@ class Admission:
         self.engines = engines
         self._prices = prices
 
-    def offer(self, name: str, caller: Caller) -> Offer:
+    async def offer(self, name: str, caller: Caller) -> Offer:
         """The model of that name, for this caller. 404 unknown, 403 not allowed, 503 not ready."""
         model = self.catalogue.find(name, among=caller.key.models)
         caller.require_model(name)
         engine = self.engines[name]
         if engine.state is not EngineState.READY:
             raise not_ready(name, engine.state)
-        return Offer(model, engine, self._prices.current(name, caller.tenant.currency))
+        return Offer(model, engine, await self._prices.current(name, caller.tenant.currency))
 
     async def admit(
         self,

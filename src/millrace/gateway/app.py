@@ -10,10 +10,12 @@ from typing import Final, NamedTuple
 from millrace.base.errors import Reason, Refusal
 from millrace.base.ids import Ids
 from millrace.engines.protocol import Engine, EngineState
-from millrace.gateway.exchange import App, ClientGone, Exchange, Receive, Scope, Send
+from millrace.gateway.exchange import App, ClientGone, Exchange, Message, Receive, Scope, Send
 from millrace.gateway.inference import Inference, internal_error
 from millrace.gateway.metrics import Metrics
+from millrace.gateway.observer import Observer
 from millrace.gateway.reads import Reads
+from millrace.gateway.trail import Trail
 from millrace.tenants.authenticate import Directory
 from millrace.tenants.values import Caller
 from millrace.tenants.values import Scope as KeyScope
@@ -50,6 +52,15 @@ ROUTES: Final = (CHAT, COMPLETIONS, EMBEDDINGS, MODELS, MODEL, RECEIPT, BALANCE,
 INFERENCE: Final = (CHAT, COMPLETIONS, EMBEDDINGS)
 
 
+Whole = Callable[[bytes], Awaitable[bytes]]
+"""Makes of one process's metrics those of the whole server."""
+
+
+async def alone(own: bytes) -> bytes:
+    """The server is one process."""
+    return own
+
+
 class Gateway:
     """The application that the HTTP server runs."""
 
@@ -61,15 +72,19 @@ class Gateway:
         reads: Reads,
         engines: Mapping[str, Engine],
         metrics: Metrics,
+        observer: Observer,
         ids: Ids,
         pages: App,
+        whole: Whole = alone,
     ) -> None:
         self._directory = directory
         self._inference = inference
         self._engines = engines
         self._metrics = metrics
+        self._observer = observer
         self._ids = ids
         self._pages = pages
+        self._whole = whole
         self._open: dict[str, tuple[Route, OpenHandler]] = {
             HEALTH.path: (HEALTH, self._health),
             READY.path: (READY, self._ready),
@@ -86,18 +101,22 @@ class Gateway:
         self._prefixes: tuple[tuple[Route, Handler], ...] = ((MODEL, reads.model), (RECEIPT, reads.receipt))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, self._ids.new("req"))
+        trail = self._observer.begin(self._ids.new("req"), scope["method"], scope["path"])
+        exchange = Exchange(scope, receive, send, trail)
         try:
             await self._route(exchange, scope, receive, send)
         except Refusal as refusal:
-            self._metrics.refused(refusal.reason)
+            self._observer.refused(trail, refusal)
             await _refuse(exchange, refusal)
         except ClientGone:
-            self._metrics.refused("client_gone")
+            self._observer.left(trail)
         except Exception:  # noqa: BLE001 - the outermost loop: logged, counted, answered
             _log.exception("request %s broke: %s %s", exchange.request_id, exchange.method, exchange.path)
-            self._metrics.broke()
-            await _refuse(exchange, internal_error())
+            error = internal_error()
+            self._observer.broke(trail, error)
+            await _refuse(exchange, error)
+        finally:
+            self._observer.end(trail)
 
     async def _route(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         open_ = self._open.get(exchange.path)
@@ -106,14 +125,16 @@ class Gateway:
             await open_[1](exchange)
             return
         if not exchange.path.startswith("/v1/"):
-            await self._pages(scope, receive, send)
+            await self._pages(scope, receive, _noting(send, exchange.trail))
             return
         route, handler = self._find(exchange)
         _require_method(exchange, route)
-        caller = self._directory.caller(_bearer(exchange))
-        if route in INFERENCE:
+        inference = route in INFERENCE
+        if inference:
+            self._observer.inference(exchange)
+        caller = exchange.trail.caller = await self._directory.caller(_bearer(exchange))
+        if inference:
             caller.require(KeyScope.INFERENCE)
-            _refuse_idempotency(exchange)
         await handler(exchange, caller)
 
     def _find(self, exchange: Exchange) -> tuple[Route, Handler]:
@@ -136,11 +157,29 @@ class Gateway:
         body = encode({"status": "ready" if ready else "not ready", "models": states})
         await exchange.answer(body, status=200 if ready else 503)
 
-    async def _render_metrics(self, exchange: Exchange) -> None:
+    def metrics_text(self) -> bytes:
+        """The metrics of this process."""
         self._metrics.in_flight.set(len(self._inference.running))
         for name, engine in self._engines.items():
             self._metrics.engine_ready.labels(name).set(engine.state is EngineState.READY)
-        await exchange.answer(self._metrics.render(), fields=[(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
+        return self._metrics.render()
+
+    async def _render_metrics(self, exchange: Exchange) -> None:
+        text = await self._whole(self.metrics_text())
+        await exchange.answer(text, fields=[(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
+
+
+def _noting(send: Send, trail: Trail) -> Send:
+    """For the pages, which answer without an exchange."""
+
+    async def noting(message: Message) -> None:
+        await send(message)
+        if message["type"] == "http.response.start":
+            trail.status = message["status"]
+        elif message["type"] == "http.response.body":
+            trail.write(message.get("body", b""))
+
+    return noting
 
 
 def _bearer(exchange: Exchange) -> str:
@@ -153,15 +192,6 @@ def _bearer(exchange: Exchange) -> str:
 def _require_method(exchange: Exchange, route: Route) -> None:
     if exchange.method != route.method and (exchange.method, route.method) != ("HEAD", "GET"):
         raise Refusal(Reason.METHOD_NOT_ALLOWED, f"{route.path} takes {route.method}, not {exchange.method}")
-
-
-def _refuse_idempotency(exchange: Exchange) -> None:
-    if exchange.header(b"idempotency-key") is not None:
-        raise Refusal(
-            Reason.UNSUPPORTED_PARAMETER,
-            "Idempotency-Key: answers are not kept for repetition yet; leave the header out",
-            param="Idempotency-Key",
-        )
 
 
 async def _refuse(exchange: Exchange, refusal: Refusal) -> None:

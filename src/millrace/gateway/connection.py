@@ -8,7 +8,7 @@ once, so the head of an answer waits for the first piece of its body, and both a
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -72,6 +72,12 @@ class Connection:
             self._listener()
 
 
+class Tell(NamedTuple):
+    """Who is told what a connection is refused before it is a request."""
+
+    refused: Callable[[Refusal], None]
+
+
 class OneWrite:
     """A transport for uvicorn to write to, which can keep bytes back until the next ones."""
 
@@ -99,6 +105,7 @@ class BoundedHttp(HttpToolsProtocol):
     """uvicorn's protocol with bounds: header bytes and time, number of connections. Refuses in the API's own form."""
 
     limits: ClassVar[Limits]
+    tell: ClassVar[Tell]
 
     def __init__(
         self,
@@ -209,6 +216,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Answer without a request to answer to, and close."""
         if self.transport.is_closing():
             return
+        self.tell.refused(refusal)
         body = render_error(refusal)
         lines = [b"HTTP/1.1 %d Refused" % STATUS[refusal.reason]]
         lines += [name + b": " + value for name, value in headers(refusal) if name != b"connection"]
@@ -217,6 +225,6 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(limits: Limits) -> type[BoundedHttp]:
-    """The protocol class of one server."""
-    return type("BoundedHttp", (BoundedHttp,), {"limits": limits})
+def bounded(limits: Limits, refused: Callable[[Refusal], None]) -> type[BoundedHttp]:
+    """The protocol class of one server; `refused` is told what a connection is refused before it is a request."""
+    return type("BoundedHttp", (BoundedHttp,), {"limits": limits, "tell": Tell(refused)})

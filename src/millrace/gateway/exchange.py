@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from millrace.base.errors import Reason, Refusal
 from millrace.gateway.connection import EXTENSION, Connection
 from millrace.gateway.refusals import STATUS, Headers, headers
+from millrace.gateway.trail import Trail
 from millrace.settings.limits import Limits
 from millrace.wire.errors import render_error
 
@@ -28,10 +29,11 @@ SSE: Headers = [
 class Exchange:
     """For one task. Once `started` a refusal cannot change the status any more; once `ended` nothing is sent any more."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        self.request_id = request_id
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
+    def __init__(self, scope: Scope, receive: Receive, send: Send, trail: Trail) -> None:
+        self.trail = trail
+        self.request_id = trail.request_id
+        self.method = trail.method
+        self.path = trail.path
         self.started = False
         self.ended = False
         self.connection: Connection = scope["extensions"][EXTENSION]
@@ -60,19 +62,15 @@ class Exchange:
         declared = self.header(b"content-length")
         if declared is not None and int(declared) > limits.body_bytes_max:
             raise _too_large(limits)
-        if self.connection.whole:
-            return await self._read(limits)
-        try:
-            async with asyncio.timeout(limits.body_timeout_s):
-                return await self._read(limits)
-        except TimeoutError:
-            raise Refusal(
-                Reason.REQUEST_TIMEOUT, f"the body did not come within {limits.body_timeout_s:g} seconds"
-            ) from None
+        body = await self._read(limits) if self.connection.whole else await self._read_in_time(limits)
+        if self.trail.texts is not None:
+            self.trail.texts.ask(body)
+        return body
 
     async def start(self, status: int, fields: Headers) -> None:
         """The status line and headers; they leave with the first piece of the body."""
         self.started = True
+        self.trail.status = status
         if self.method != "HEAD":
             self.connection.keep_head()
         fields = [*fields, (b"x-request-id", self.request_id.encode())]
@@ -84,7 +82,10 @@ class Exchange:
             return False
         self.ended = not more
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
-        return await self.connection.flushed()
+        if not await self.connection.flushed():
+            return False
+        self.trail.write(data)
+        return True
 
     async def finish(self, data: bytes = b"") -> bool:
         """Send the last piece; True when the kernel has all of it."""
@@ -98,6 +99,15 @@ class Exchange:
     async def refuse(self, refusal: Refusal) -> None:
         """The answer to a request that gets none: status, envelope, `retry-after`."""
         await self.answer(render_error(refusal), status=STATUS[refusal.reason], fields=headers(refusal))
+
+    async def _read_in_time(self, limits: Limits) -> bytes:
+        try:
+            async with asyncio.timeout(limits.body_timeout_s):
+                return await self._read(limits)
+        except TimeoutError:
+            raise Refusal(
+                Reason.REQUEST_TIMEOUT, f"the body did not come within {limits.body_timeout_s:g} seconds"
+            ) from None
 
     async def _read(self, limits: Limits) -> bytes:
         body = b""

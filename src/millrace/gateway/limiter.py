@@ -1,58 +1,47 @@
-"""Requests and tokens per minute, and requests in flight: exact for one process, in integers, without a clock of its own.
+"""Requests and tokens per minute, and requests in flight.
 
-A minute's limit is a bucket that refills evenly: after a pause the whole minute's worth may come at once, and over any
-span of t minutes at most (t + 1) times the limit gets through. Tokens are taken at admission at the most that the request
-can use; what it did not use goes back when it ends.
+A minute's limit is a bucket (base/bucket.py). Tokens are taken at admission at the most that the request can use; what it did
+not use goes back when it ends. Where several servers share a database, the buckets lie there: they are asked with the hold,
+and this only says what to ask for. Requests in flight are this process's own.
 """
 
 from collections import OrderedDict
 from typing import Final
 
-from millrace.base.clock import NS_PER_S, Clock
+from msgspec import structs
+
+from millrace.base.bucket import LIMIT_MAX, NS_PER_MS, Bucket
+from millrace.base.clock import Clock
 from millrace.base.errors import Reason, Refusal
+from millrace.money.allowances.allowance import Rate, refuse_rate
 from millrace.settings.limits import Limits
 from millrace.tenants.values import Key
-
-MINUTE_NS: Final = 60 * NS_PER_S
 
 BUCKETS_MAX: Final = 100_000
 """Keys whose buckets are kept, the longest unused go first; a bucket that is forgotten is full again."""
 
 
-class Bucket:
-    """`limit` units a minute. The level is kept in units × nanoseconds, so refilling loses nothing to rounding."""
-
-    def __init__(self, limit: int, now: int) -> None:
-        self.limit = limit
-        self._level = limit * MINUTE_NS
-        self._at = now
-
-    def wait_ns(self, units: int, now: int) -> int:
-        """Nanoseconds until that many units are there; 0: now. Units above the limit never are: ask before."""
-        self._refill(now)
-        missing = units * MINUTE_NS - self._level
-        return 0 if missing <= 0 else -(-missing // self.limit)
-
-    def take(self, units: int) -> None:
-        self._level -= units * MINUTE_NS
-
-    def give_back(self, units: int) -> None:
-        self._level = min(self._level + units * MINUTE_NS, self.limit * MINUTE_NS)
-
-    def _refill(self, now: int) -> None:
-        elapsed = max(0, now - self._at)
-        self._at = now
-        self._level = min(self._level + elapsed * self.limit, self.limit * MINUTE_NS)
-
-
 class Permit:
-    """A place among the running requests. Give it back once, with the tokens that were really used."""
+    """A place among the running requests. Give it back once, with the tokens that were really used.
 
-    def __init__(self, limiter: "Limiter", key_id: str, tokens: Bucket | None, reserved: int) -> None:
+    `rates` is what is still to be taken of the key's minute, with the hold.
+    """
+
+    def __init__(
+        self, limiter: "Limiter", key_id: str, tokens: Bucket | None, reserved: int, rates: tuple[Rate, ...]
+    ) -> None:
+        self.rates = rates
         self._limiter = limiter
         self._key_id = key_id
         self._tokens = tokens
         self._reserved = reserved
+
+    def unused(self, used: int) -> Rate | None:
+        """What goes back to the shared minute with the settlement."""
+        for rate in self.rates:
+            if rate.name == "tpm" and used < self._reserved:
+                return structs.replace(rate, units=self._reserved - used)
+        return None
 
     def release(self, used: int) -> None:
         self._limiter.leave(self._key_id)
@@ -63,9 +52,10 @@ class Permit:
 class Limiter:
     """Admits requests of all keys, or says 429 with the limit that was met and when to come back."""
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: Limits, clock: Clock, *, shared: bool = False) -> None:
         self._limits = limits
         self._clock = clock
+        self._shared = shared
         self._in_flight: dict[str, int] = {}
         self._total = 0
         self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
@@ -77,19 +67,23 @@ class Limiter:
     def admit(self, key: Key, tokens: int) -> Permit:
         """Take a place, a request and `tokens` of the key's minute. Nothing is taken when it raises RATE_LIMIT_EXCEEDED."""
         self._refuse_concurrency(key)
-        now = self._clock.monotonic()
-        requests = self._bucket(key.id, "rpm", key.rpm, now)
-        budget = self._bucket(key.id, "tpm", key.tpm, now)
-        _refuse_rate(requests, 1, now, "rpm", "requests per minute")
-        _refuse_rate(budget, tokens, now, "tpm", "tokens per minute")
+        rates = _rates(key, tokens)
+        buckets = [] if self._shared or not rates else self._buckets_of(rates)
+        for rate, bucket in zip(rates, buckets, strict=False):
+            refusal = refuse_rate(bucket, rate)
+            if refusal is not None:
+                raise refusal
         # From here on the request is admitted.
-        if requests is not None:
-            requests.take(1)
-        if budget is not None:
-            budget.take(tokens)
-        self._total += 1
-        self._in_flight[key.id] = self._in_flight.get(key.id, 0) + 1
-        return Permit(self, key.id, budget, tokens)
+        for rate, bucket in zip(rates, buckets, strict=False):
+            bucket.take(rate.units)
+        self._take_place(key)
+        by_tokens = buckets[-1] if buckets and rates[-1].name == "tpm" else None
+        return Permit(self, key.id, by_tokens, tokens, rates if self._shared else ())
+
+    def enter(self, key: Key) -> None:
+        """Take a place and nothing else, for a request that waits for another one; `leave` gives it back."""
+        self._refuse_concurrency(key)
+        self._take_place(key)
 
     def leave(self, key_id: str) -> None:
         self._total -= 1
@@ -99,6 +93,10 @@ class Limiter:
         else:
             del self._in_flight[key_id]
 
+    def _take_place(self, key: Key) -> None:
+        self._total += 1
+        self._in_flight[key.id] = self._in_flight.get(key.id, 0) + 1
+
     def _refuse_concurrency(self, key: Key) -> None:
         if self._total >= self._limits.requests_in_flight_max:
             raise _too_many("requests_in_flight", f"this server runs {self._limits.requests_in_flight_max} requests at once")
@@ -106,38 +104,30 @@ class Limiter:
             most = self._limits.requests_in_flight_per_key_max
             raise _too_many("requests_in_flight_per_key", f"a key runs {most} requests at once")
 
-    def _bucket(self, key_id: str, name: str, limit: int | None, now: int) -> Bucket | None:
-        if limit is None:
-            return None
-        bucket = self._buckets.get((key_id, name))
-        if bucket is None or bucket.limit != limit:
-            bucket = self._buckets[key_id, name] = Bucket(limit, now)
-            if len(self._buckets) > BUCKETS_MAX:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end((key_id, name))
-        return bucket
+    def _buckets_of(self, rates: tuple[Rate, ...]) -> list[Bucket]:
+        """The buckets, refilled to this moment. A limit that was changed begins with a full minute."""
+        now = self._clock.monotonic() // NS_PER_MS
+        found = []
+        for rate in rates:
+            bucket = self._buckets.get((rate.key_id, rate.name))
+            if bucket is None or bucket.limit != rate.limit:
+                bucket = self._buckets[rate.key_id, rate.name] = Bucket.full(rate.limit, now)
+                if len(self._buckets) > BUCKETS_MAX:
+                    self._buckets.popitem(last=False)
+            self._buckets.move_to_end((rate.key_id, rate.name))
+            bucket.refill(now)
+            found.append(bucket)
+        return found
 
 
-def _refuse_rate(bucket: Bucket | None, units: int, now: int, name: str, words: str) -> None:
-    if bucket is None:
-        return
-    if units > bucket.limit:
-        raise Refusal(
-            Reason.RATE_LIMIT_EXCEEDED,
-            f"this request can use {units} tokens and the key has {bucket.limit} {words}: it never fits; "
-            "ask for fewer tokens (max_tokens) or for a higher limit",
-            limit=name,
-            retry_after_s=60,
-        )
-    wait_ns = bucket.wait_ns(units, now)
-    if wait_ns:
-        seconds = -(-wait_ns // NS_PER_S)
-        raise Refusal(
-            Reason.RATE_LIMIT_EXCEEDED,
-            f"the key's limit of {bucket.limit} {words} is used up; come back in {seconds} s",
-            limit=name,
-            retry_after_s=seconds,
-        )
+def _rates(key: Key, tokens: int) -> tuple[Rate, ...]:
+    """What a request of that many tokens takes of its key's minute."""
+    rates = []
+    if key.rpm is not None:
+        rates.append(Rate(key.id, "rpm", min(key.rpm, LIMIT_MAX), 1))
+    if key.tpm is not None:
+        rates.append(Rate(key.id, "tpm", min(key.tpm, LIMIT_MAX), tokens))
+    return tuple(rates)
 
 
 def _too_many(limit: str, sentence: str) -> Refusal:

@@ -18,6 +18,8 @@ from millrace.money.metering import store as metering
 from millrace.money.metering.store import By
 from millrace.money.rating.book import PriceVersion
 from millrace.money.rating.store import PriceBook
+from millrace.money.retention import store as retention
+from millrace.money.rollups import store as rollups
 from millrace.store.database import Database
 from millrace.tenants.values import Caller, Scope
 from millrace.wire.answer_ids import parse_receipt_id
@@ -54,7 +56,7 @@ class Reads:
 
     async def models(self, exchange: Exchange, caller: Caller) -> None:
         exchange.query(_NO_QUERY)
-        cards = [self._card(model, caller) for model in self._catalogue.visible(caller.key.models)]
+        cards = [await self._card(model, caller) for model in self._catalogue.visible(caller.key.models)]
         await exchange.answer(render_model_list(cards))
 
     async def model(self, exchange: Exchange, caller: Caller) -> None:
@@ -62,7 +64,7 @@ class Reads:
         name = exchange.path.removeprefix("/v1/models/")
         model = self._catalogue.find(name, among=caller.key.models)
         caller.require_model(name)
-        await exchange.answer(render_model(self._card(model, caller)))
+        await exchange.answer(render_model(await self._card(model, caller)))
 
     async def receipt(self, exchange: Exchange, caller: Caller) -> None:
         caller.require(Scope.READ)
@@ -71,7 +73,9 @@ class Reads:
         run = self._running.get(request_id)
         if run is not None and run.hold.payer.tenant_id == caller.tenant.id:
             await self._settlement(run)
-        usage = self._db.read(lambda tx: metering.by_request(tx, request_id))
+        usage = await self._db.look(lambda tx: metering.by_request(tx, request_id))
+        if usage is None:
+            await self._refuse_archived(request_id, caller)
         if usage is None or usage.tenant_id != caller.tenant.id:
             raise Refusal(
                 Reason.NOT_FOUND, "there is no receipt of that request; take the id from the answer's x-request-id header"
@@ -83,11 +87,21 @@ class Reads:
         )  # fmt: skip
         await exchange.answer(encode(form))
 
+    async def _refuse_archived(self, request_id: str, caller: Caller) -> None:
+        """A request of long ago is told from one that never was, to its own tenant."""
+        found = await self._db.look(lambda tx: retention.archived(tx, request_id))
+        if found is not None and found[0] == caller.tenant.id:
+            raise Refusal(
+                Reason.NOT_FOUND,
+                f"the receipt of {request_id} is archived; ask the operator for its row in the file {found[1]}, and see the "
+                "month's invoice",
+            )
+
     async def balance(self, exchange: Exchange, caller: Caller) -> None:
         caller.require(Scope.READ)
         exchange.query(_NO_QUERY)
         tenant = caller.tenant
-        found = self._db.read(lambda tx: grants.balance(tx, tenant.id, tenant.currency, self._clock.now()))
+        found = await self._db.look(lambda tx: grants.balance(tx, tenant.id, tenant.currency, self._clock.now()))
         form = balance_form(
             tenant=tenant.name, currency=found.currency, balance_nano=found.balance, held_nano=found.held,
             available_nano=found.available,
@@ -105,7 +119,7 @@ class Reads:
         if end < start:
             raise Refusal(Reason.INVALID_REQUEST, "to: it lies before from", param="to")
         sums = await asyncio.to_thread(
-            self._db.read, lambda tx: metering.sums(tx, caller.tenant.id, start, end, by)
+            self._db.read, lambda tx: rollups.sums(tx, caller.tenant.id, start, end, by)
         )
         rows = [
             usage_row_form(
@@ -125,8 +139,8 @@ class Reads:
                 retry_after_s=5,
             ) from None
 
-    def _card(self, model: Model, caller: Caller) -> ModelCard:
-        price = self._price(model.name, caller.tenant.currency)
+    async def _card(self, model: Model, caller: Caller) -> ModelCard:
+        price = await self._price(model.name, caller.tenant.currency)
         return ModelCard(
             id=model.name, created=model.created, owned_by=model.owned_by, context_tokens=model.context_tokens,
             max_output_tokens=model.max_output_tokens, embeds=self._engines[model.name].embeds,
@@ -134,10 +148,10 @@ class Reads:
         )  # fmt: skip
 
 
-    def _price(self, model: str, currency: str) -> PriceVersion | None:
+    async def _price(self, model: str, currency: str) -> PriceVersion | None:
         """None where the model has no price in the caller's currency: it is on offer, and not for him yet."""
         try:
-            return self._prices.current(model, currency)
+            return await self._prices.current(model, currency)
         except Refusal:
             return None
 

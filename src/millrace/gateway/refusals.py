@@ -19,6 +19,8 @@ STATUS: Final[dict[Reason, int]] = {
     Reason.REQUEST_TIMEOUT: 408,
     Reason.CONFLICT: 409,
     Reason.IDEMPOTENCY_CONFLICT: 409,
+    Reason.IDEMPOTENCY_RUNNING: 409,
+    Reason.IDEMPOTENCY_ANSWER_LOST: 409,
     Reason.REQUEST_TOO_LARGE: 413,
     Reason.HEADERS_TOO_LARGE: 431,
     Reason.UNSUPPORTED_PARAMETER: 422,
@@ -37,16 +39,27 @@ CLOSES: Final = frozenset(
 )
 """After these the rest of the request is not read, so the connection cannot carry another one."""
 
+FINAL: Final = frozenset({Reason.IDEMPOTENCY_CONFLICT, Reason.IDEMPOTENCY_ANSWER_LOST})
+"""The same request again is refused again. The official SDKs, which repeat every 409, are told by `x-should-retry: false`."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
 def headers(refusal: Refusal) -> Headers:
-    """`retry-after` where coming back helps, `www-authenticate` where a key is missing, `connection: close` where it must."""
+    """`retry-after` where coming back helps, `x-should-retry` where it does not, `www-authenticate` where a key is missing,
+    `connection: close` where it must.
+    """
     found: Headers = [(b"content-type", b"application/json")]
     if refusal.retry_after_s is not None:
         found.append((b"retry-after", b"%d" % refusal.retry_after_s))
+    if refusal.reason in FINAL:
+        found.append((b"x-should-retry", b"false"))
     if refusal.reason is Reason.INVALID_API_KEY:
         found.append((b"www-authenticate", b"Bearer"))
     if refusal.reason in CLOSES:
         found.append((b"connection", b"close"))
     return found
+
+
+def stopping() -> Refusal:
+    return Refusal(Reason.ENGINE_UNAVAILABLE, "this server is being stopped; try again in a few seconds", retry_after_s=5)

@@ -6,19 +6,21 @@ another gateway is first, one of ours is ahead and asks every POLL_S how that on
 each of the others looks again: there is an answer, which is replayed; or the claim is gone since nothing was billed, and the
 next one is first.
 
-A replay runs nothing, holds nothing and takes nothing of a limit, so it works while the engine is down or the credit is used
-up.
+Who waits takes a place among the requests in flight, and nothing else. A replay runs nothing, holds nothing and takes nothing
+of a limit, so it works while the engine is down or the credit is used up.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Final, NamedTuple, NoReturn
 
 from millrace.base.clock import NS_PER_S, Clock
 from millrace.base.errors import Reason, Refusal
 from millrace.gateway.exchange import JSON, SSE, ClientGone, Exchange
 from millrace.gateway.interrupt import Cause, Interrupt, Interrupted
+from millrace.gateway.limiter import Limiter
 from millrace.gateway.refusals import stopping
 from millrace.generation.chunk import NO_TOKENS
 from millrace.money.billing.books import Books
@@ -31,7 +33,7 @@ from millrace.money.metering import store as metering
 from millrace.money.metering.usage import Status
 from millrace.settings.limits import Limits
 from millrace.store.database import Database
-from millrace.tenants.values import Caller
+from millrace.tenants.values import Caller, Key
 from millrace.wire.frames import render_error_frame
 
 POLL_S: Final = 0.1
@@ -51,9 +53,14 @@ _ENDED: Final = {Status.CANCELLED: "its client left", Status.FAILED: "it was bro
 class Keyed:
     """A request with a key: what it claims, and what of its answer is kept for its repeats."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, key: Key) -> None:
         self.claim = claim
-        self._keeping = Keeping()
+        self.key = key
+
+    @cached_property
+    def _keeping(self) -> Keeping:
+        """Made when there is something to keep: who only waits for another one's answer needs none."""
+        return Keeping()
 
     def keep(self, released: bytes) -> None:
         """To be called with what the client has, in the order in which he got it."""
@@ -78,9 +85,10 @@ class _Ahead(NamedTuple):
 class Repetition:
     """The keyed requests of one gateway."""
 
-    def __init__(self, db: Database, books: Books, limits: Limits, clock: Clock) -> None:
+    def __init__(self, db: Database, books: Books, limiter: Limiter, limits: Limits, clock: Clock) -> None:
         self._db = db
         self._books = books
+        self._limiter = limiter
         self._limits = limits
         self._clock = clock
         self._ahead: dict[str, _Ahead] = {}
@@ -109,13 +117,14 @@ class Repetition:
             epoch=self._books.epoch,
             space_max=Space(keys=self._limits.idempotency_keys_max, bytes=self._limits.idempotency_bytes_max),
         )
-        return Keyed(claim)
+        return Keyed(claim, caller.key)
 
-    async def once(self, exchange: Exchange, claim: Claim, run: Callable[[], Awaitable[None]]) -> None:
+    async def once(self, exchange: Exchange, keyed: Keyed, run: Callable[[], Awaitable[None]]) -> None:
         """`run` if nobody did, else the answer of whoever did, waiting for it where need be.
 
         `run` raises `Repeated` when somebody was faster after all.
         """
+        claim = keyed.claim
         until = self._clock.monotonic() + round(self._limits.request_timeout_s * NS_PER_S)
         while True:
             kept = await self._find(claim)
@@ -127,10 +136,10 @@ class Repetition:
             ahead = self._ahead.get(claim.key)
             if ahead is not None:
                 _refuse_other(claim, ahead.body)
-                await self._wait(exchange, until, ahead.through.wait)
+                await self._wait(exchange, keyed.key, until, ahead.through.wait)
             elif kept is not None:
                 with self._going_ahead(claim):
-                    await self._wait(exchange, until, lambda: self._ended_elsewhere(claim))
+                    await self._wait(exchange, keyed.key, until, lambda: self._ended_elsewhere(claim))
             elif await self._is_first(claim, run):
                 return
 
@@ -162,8 +171,9 @@ class Repetition:
             if kept is None or kept.state is not State.RUNNING:
                 return
 
-    async def _wait(self, exchange: Exchange, until: int, for_: Callable[[], Awaitable[object]]) -> None:
-        """Raises when the time is up, the client leaves or the server stops before it came."""
+    async def _wait(self, exchange: Exchange, key: Key, until: int, for_: Callable[[], Awaitable[object]]) -> None:
+        """Raises when the time is up, the client leaves or the server stops before it came, or too many requests are here."""
+        self._limiter.enter(key)
         interrupt = Interrupt()
         left_s = max(until - self._clock.monotonic(), 0) / NS_PER_S
         timer = asyncio.get_running_loop().call_later(left_s, interrupt.fire, Cause.TIME_IS_UP)
@@ -176,6 +186,7 @@ class Repetition:
             self._give_up(interrupted.cause)
         finally:
             timer.cancel()
+            self._limiter.leave(key.id)
             self._waiting.discard(interrupt)
             exchange.connection.listen(None)
 
@@ -217,6 +228,7 @@ class Repetition:
 async def _replay(exchange: Exchange, kept: Kept) -> None:
     """The same bytes, under the first request's id, by which its receipt is found."""
     exchange.request_id = kept.request_id
+    exchange.trail.replay_of = kept.request_id
     await exchange.start(kept.status, [*(SSE if kept.form == _SSE else JSON), REPLAYED])
     for piece in pieces(kept.answer):
         if not await exchange.write(piece):

@@ -9,7 +9,8 @@ import sys
 from typing import Final
 
 from millrace.base.errors import Refusal
-from millrace.money.billing.books import Books, Hold
+from millrace.money.billing.books import Books
+from millrace.money.billing.handle import Hold
 
 STEP_TOKENS: Final = 8192
 """Output held at a time. Limits up to this, which nearly all are, are held whole: 402 comes before anything runs."""

@@ -2,11 +2,14 @@
 
 import asyncio
 
+from millrace.gateway.engine_counts import Tally
 from millrace.gateway.exchange import Exchange
 from millrace.gateway.interrupt import Cause, Interrupt
+from millrace.gateway.repetition import Keyed
 from millrace.gateway.rolling import Rolling
 from millrace.generation.chunk import NO_TOKENS, Chunk, CountedBy, TokenCounts
-from millrace.money.billing.books import Books, Hold
+from millrace.money.billing.books import Books
+from millrace.money.billing.handle import Hold
 from millrace.money.billing.hold import Outcome
 from millrace.money.metering.usage import Status
 
@@ -14,12 +17,14 @@ from millrace.money.metering.usage import Status
 class Run:
     """Between hold and settlement. Counts only ever describe what the client was sent, in the order it was sent."""
 
-    def __init__(self, exchange: Exchange, books: Books, hold: Hold, rolling: Rolling) -> None:
+    def __init__(self, exchange: Exchange, books: Books, hold: Hold, rolling: Rolling, keyed: Keyed | None) -> None:
         self.exchange = exchange
         self.hold = hold
         self.rolling = rolling
+        self.keyed = keyed
         self.interrupt = Interrupt()
         self.settled = asyncio.Event()
+        self.made = Tally(hold.price.model)
         self._books = books
         self._recorded = NO_TOKENS
         self._confirmed = NO_TOKENS
@@ -28,10 +33,14 @@ class Run:
     async def release(self, frame: bytes, chunk: Chunk) -> bool:
         """Write down what the frame brings the request to, send it, and note that it left. False: the client is gone."""
         await self.rolling.cover(chunk.counts.output)
+        if not self._books.may_release:
+            await self._books.renewed()
         self.record(chunk.counts, chunk.counted_by)
         if not await self.exchange.write(frame):
             return False
         self.confirm()
+        if self.keyed is not None:
+            self.keyed.keep(frame)
         return True
 
     def record(self, counts: TokenCounts, counted_by: CountedBy) -> None:
@@ -43,7 +52,7 @@ class Run:
     def confirm(self) -> None:
         """The kernel has every byte of what was recorded: neither we nor a kill can take it back, so it may be billed."""
         self._confirmed = self._recorded
-        self._books.progress(self.hold, self._recorded, self._confirmed, self._counted_by)
+        self._books.confirm(self.hold, self._recorded, self._counted_by)
 
     def completed(self, counts: TokenCounts, counted_by: CountedBy) -> Outcome:
         """It ended by itself; the engine's last word on the counts holds."""

@@ -13,9 +13,11 @@ from typing import Final
 import uvicorn
 
 from millrace.base.errors import Reason, Refusal
+from millrace.gateway.accepting import OneByOne, Tally
 from millrace.gateway.connection import bounded
 from millrace.gateway.exchange import App
 from millrace.gateway.inference import Inference
+from millrace.gateway.observer import Observer
 from millrace.settings.limits import Limits
 
 BACKLOG: Final = 2048
@@ -74,19 +76,46 @@ def allow_open_files(limits: Limits) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: ours drain first."""
+    """uvicorn without its signal handlers: ours drain first. With a `tally` its socket is shared, and taken from one by one."""
+
+    def __init__(self, config: uvicorn.Config, tally: Tally | None) -> None:
+        super().__init__(config)
+        self._tally = tally
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        tally = self._tally
+        await super().startup(sockets if tally is None else [])
+        if tally is not None:
+            count = self.server_state.connections.__len__
+            self.servers += [OneByOne(each, self._protocol, tally, count) for each in sockets or ()]  # type: ignore[misc]
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 
-async def serve(app: App, listener: socket.socket, inference: Inference, limits: Limits) -> None:
-    """Serve until SIGTERM or SIGINT, then drain: a second signal ends the running requests at once, settled all the same."""
+async def serve(
+    app: App,
+    listener: socket.socket,
+    inference: Inference,
+    limits: Limits,
+    observer: Observer,
+    tally: Tally | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: a second signal ends the running requests at once, settled all the same.
+
+    With a `tally` other processes accept from the same socket.
+    """
     server = _Server(
         uvicorn.Config(
             app,
-            http=bounded(limits),
+            http=bounded(limits, observer.unread),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -95,7 +124,8 @@ async def serve(app: App, listener: socket.socket, inference: Inference, limits:
             server_header=False,
             timeout_keep_alive=int(limits.keep_alive_s),
             timeout_graceful_shutdown=CLOSE_S,
-        )
+        ),
+        tally,
     )
     allow_open_files(limits)
     _collect_rarely()

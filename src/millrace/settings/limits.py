@@ -28,6 +28,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A quarter of all, so that one caller's accident leaves room for others."""
     request_timeout_s: float = 600.0
     """What the official SDKs wait for at most; an answer that takes longer is cut there and billed up to there."""
+    idempotency_keys_max: int = 1_000_000
+    """Keys kept for each tenant: a day of 11 keyed requests a second, and half a GB of rows."""
+    idempotency_bytes_max: int = 1024 * MIB
+    """Bytes of answers kept for each tenant, compressed: a thousand of the largest, a million short ones."""
     drain_s: float = 30.0
     """What a stopping server gives its running answers: the grace that orchestrators give before they kill."""
 
@@ -42,6 +46,8 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "requests_in_flight_max": (1, 1_000_000),
     "requests_in_flight_per_key_max": (1, 1_000_000),
     "request_timeout_s": (1, 86_400),
+    "idempotency_keys_max": (1, 1_000_000_000),
+    "idempotency_bytes_max": (MIB, MIB * MIB),
     "drain_s": (0, 3600),
 }
 """The least and the most that can be meant; what lies outside is a typing error."""

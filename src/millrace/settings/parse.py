@@ -11,9 +11,14 @@ from millrace.catalog import bundled
 from millrace.catalog.gguf_header import read_header
 from millrace.catalog.model import Model
 from millrace.money.rating.book import NewPrice, parse_price, parse_prices
+from millrace.settings.audit import Audit, parse_audit
 from millrace.settings.limits import RANGES, Limits
+from millrace.settings.logs import Logs, parse_logs
 from millrace.settings.models import BundledModel, parse_models
+from millrace.settings.retention import Retention, parse_retention
 from millrace.settings.table import Table
+from millrace.settings.telemetry import Telemetry, parse_telemetry
+from millrace.store.url import POSTGRES_EXAMPLE, is_postgres, is_postgres_url
 
 FILE_NAME: Final = "millrace.toml"
 
@@ -21,6 +26,9 @@ FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Some 20,000 prices; a larger file is not this one."""
 
 STORE_DEFAULT: Final = "sqlite:///millrace.db"
+
+WORKERS_MAX: Final = 64
+"""Processes on one machine; more cores are better used by more machines on one PostgreSQL."""
 
 BUNDLED_PRICE: Final = {
     "model": bundled.NAME, "currency": "CNY", "input": "0.10", "cached_input": "0.02", "output": "0.20",
@@ -33,16 +41,29 @@ class Server(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8000
+    workers: int = 1
+    """Processes that serve the one address."""
 
 
 class Store(Struct, frozen=True, kw_only=True):
-    """`[store]`: which database."""
+    """`[store]`: which database. The URL may have a password in it: it is shown to nobody."""
 
     url: str = STORE_DEFAULT
 
-    def path(self, home: Path) -> Path:
-        """The SQLite file; `sqlite:///name` lies in the home, `sqlite:////folder/name` where it says."""
-        return home / self.url.removeprefix("sqlite:///")
+    def place(self, home: Path) -> Path | str:
+        """What `schema.open_database` opens: the SQLite file, or the URL of a PostgreSQL database.
+
+        `sqlite:///name` lies in the home, `sqlite:////folder/name` where it says.
+        """
+        return self.url if is_postgres(self.url) else home / self.url.removeprefix("sqlite:///")
+
+    @property
+    def far(self) -> bool:
+        """Whether servers on other machines may have the same database."""
+        return is_postgres(self.url)
+
+    def __repr__(self) -> str:
+        return f"Store(url={'postgresql://…' if is_postgres(self.url) else self.url!r})"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -53,19 +74,31 @@ class Settings(Struct, frozen=True, kw_only=True):
     models: tuple[Model, ...]
     prices: tuple[NewPrice, ...]
     limits: Limits
+    logs: Logs = Logs()
+    telemetry: Telemetry = Telemetry()
+    audit: Audit = Audit()
+    retention: Retention = Retention()
 
 
 def load(home: Path, config: Path | None = None) -> Settings:
-    """The settings of a home: `config`, else its millrace.toml, else the defaults. Raises BAD_SETTING."""
-    file = config or home / FILE_NAME
-    if config is None and not file.exists():
-        settings = parse_settings("", where="the defaults")
-    else:
-        settings = parse_settings(_read(file), where=str(file), folder=file.parent)
+    """The settings of a home as they are `declared`, with the weights of its models looked at. Raises BAD_SETTING."""
+    settings = declared(home, config)
     for model in settings.models:
-        if model.path is not None:
-            _check_weights(model, model.path, str(file))
+        check_weights(model, str(settings_file(home, config)))
     return settings
+
+
+def declared(home: Path, config: Path | None = None) -> Settings:
+    """The settings of a home: `config`, else its millrace.toml, else the defaults. Raises BAD_SETTING."""
+    file = settings_file(home, config)
+    if config is None and not file.exists():
+        return parse_settings("", where="the defaults")
+    return parse_settings(_read(file), where=str(file), folder=file.parent)
+
+
+def settings_file(home: Path, config: Path | None = None) -> Path:
+    """Where the settings of a home stand, if they do."""
+    return config or home / FILE_NAME
 
 
 def parse_settings(
@@ -74,13 +107,18 @@ def parse_settings(
     """Parse the text of a file that is called `where` in refusals; model files are relative to `folder`."""
     top = Table(_toml(text, where), where=where)
     server_table, store_table, limits_table = (top.table(name) for name in ("server", "store", "limits"))
+    logs, telemetry = parse_logs(top.table("logs")), parse_telemetry(top.table("telemetry"))
+    audit, retention = parse_audit(top.table("audit")), parse_retention(top.table("retention"))
     model_tables, price_tables = top.tables("models"), top.raw("prices")
     top.finish()
     server, store, limits = _server(server_table), _store(store_table), _limits(limits_table)
     models = parse_models(model_tables, folder, bundled_model)
     prices = _prices(price_tables, models, where)
     _refuse_unpriced(models, prices, where)
-    return Settings(server=server, store=store, models=models, prices=prices, limits=limits)
+    return Settings(
+        server=server, store=store, models=models, prices=prices, limits=limits, logs=logs, telemetry=telemetry, audit=audit,
+        retention=retention,
+    )  # fmt: skip
 
 
 def _toml(text: str, where: str) -> dict[str, object]:
@@ -94,7 +132,10 @@ def _toml(text: str, where: str) -> dict[str, object]:
 
 def _server(table: Table) -> Server:
     default = Server()
-    server = Server(host=table.text("host", default.host), port=table.integer("port", 0, 65_535, default.port))
+    server = Server(
+        host=table.text("host", default.host), port=table.integer("port", 0, 65_535, default.port),
+        workers=table.integer("workers", 1, WORKERS_MAX, default.workers),
+    )  # fmt: skip
     table.finish()
     return server
 
@@ -102,10 +143,14 @@ def _server(table: Table) -> Server:
 def _store(table: Table) -> Store:
     url = table.text("url", STORE_DEFAULT)
     table.finish()
-    if url.startswith(("postgres://", "postgresql://")):
-        raise table.refusal_unseen("url", f"PostgreSQL comes with a later version; use {STORE_DEFAULT} until then")
-    if not url.startswith("sqlite:///") or url.endswith("/"):
-        raise table.refusal_unseen("url", f"expected {STORE_DEFAULT} (a file in the home) or such as sqlite:////folder/name.db")
+    if is_postgres(url):
+        if not is_postgres_url(url):
+            raise table.refusal_unseen("url", f"expected {POSTGRES_EXAMPLE}")
+    elif not url.startswith("sqlite:///") or url.endswith("/"):
+        raise table.refusal_unseen(
+            "url",
+            f"expected {STORE_DEFAULT} (a file in the home), such as sqlite:////folder/name.db, or {POSTGRES_EXAMPLE}",
+        )
     return Store(url=url)
 
 
@@ -159,11 +204,14 @@ def _read(file: Path) -> str:
         raise Refusal(Reason.BAD_SETTING, f"the settings {file} are not UTF-8 (byte {error.start})") from None
 
 
-def _check_weights(model: Model, path: Path, where: str) -> None:
-    trained = read_header(path).context_tokens
+def check_weights(model: Model, where: str) -> None:
+    """Raises BAD_SETTING where a model's file is missing, is none, or was trained for less than is declared."""
+    if model.path is None:
+        return
+    trained = read_header(model.path).context_tokens
     if model.context_tokens > trained:
         raise Refusal(
             Reason.BAD_SETTING,
             f"{where}: model {model.name!r}: context_tokens = {model.context_tokens}: expected at most {trained}, "
-            f"what {path.name} was trained for",
+            f"what {model.path.name} was trained for",
         )

@@ -13,6 +13,7 @@ from typing import Final
 
 from millrace.base.clock import Clock
 from millrace.base.errors import Reason, Refusal
+from millrace.base.flights import Flights
 from millrace.store.database import Database
 from millrace.tenants.secret import LENGTH, PREFIX
 from millrace.tenants.store import caller_with_sha256
@@ -26,7 +27,7 @@ ENTRIES_MAX: Final = 20_000
 
 
 class Directory:
-    """Answers who sent a request. For one thread, the event loop's."""
+    """Answers who sent a request. For one event loop, which is not held up where the answer is not known yet."""
 
     def __init__(self, db: Database, clock: Clock, *, ttl_ms: int = TTL_MS, entries_max: int = ENTRIES_MAX) -> None:
         self._db = db
@@ -34,12 +35,13 @@ class Directory:
         self._ttl_ns = ttl_ms * 1_000_000
         self._entries_max = entries_max
         self._entries: OrderedDict[bytes, tuple[Caller, int]] = OrderedDict()  # by digest: caller, good until
+        self._looking: Flights[bytes, Caller] = Flights()
 
     def __len__(self) -> int:
         """Callers kept now."""
         return len(self._entries)
 
-    def caller(self, secret: str) -> Caller:
+    async def caller(self, secret: str) -> Caller:
         """Whose secret this is.
 
         Raises INVALID_API_KEY, the same for every cause, TENANT_SUSPENDED or STORE_UNAVAILABLE.
@@ -52,7 +54,9 @@ class Directory:
             self._entries.move_to_end(digest)
             caller = entry[0]
         else:
-            caller = self._look_up(secret, digest)
+            if not secret.startswith(PREFIX):
+                raise _invalid()
+            caller = await self._looking.ask(digest, lambda: self._look_up(digest))
         if caller.tenant.suspended:
             raise Refusal(
                 Reason.TENANT_SUSPENDED,
@@ -60,13 +64,11 @@ class Directory:
             )
         return caller
 
-    def _look_up(self, secret: str, digest: bytes) -> Caller:
+    async def _look_up(self, digest: bytes) -> Caller:
         good_until = self._monotonic() + self._ttl_ns  # counted from before the read, so that its snapshot is not older
         self._entries.pop(digest, None)
-        if not secret.startswith(PREFIX):
-            raise _invalid()
         sha256 = digest.hex()
-        caller = self._db.read(lambda tx: caller_with_sha256(tx, sha256))
+        caller = await self._db.look(lambda tx: caller_with_sha256(tx, sha256))
         if caller is None:
             raise _invalid()
         self._entries[digest] = caller, good_until

@@ -22,6 +22,8 @@ ERROR_TYPES: Final[dict[Reason, str]] = {
     Reason.REQUEST_TIMEOUT: "invalid_request_error",
     Reason.CONFLICT: "invalid_request_error",
     Reason.IDEMPOTENCY_CONFLICT: "invalid_request_error",
+    Reason.IDEMPOTENCY_RUNNING: "invalid_request_error",
+    Reason.IDEMPOTENCY_ANSWER_LOST: "invalid_request_error",
     Reason.REQUEST_TOO_LARGE: "invalid_request_error",
     Reason.HEADERS_TOO_LARGE: "invalid_request_error",
     Reason.UNSUPPORTED_PARAMETER: "invalid_request_error",
