@@ -36,8 +36,7 @@ SELECT pending_id, kind FROM transfer WHERE pending_id IN (:ids...);
 SELECT number, length, head FROM chain ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED;
 
 -- name: new_chain
-INSERT INTO chain (number, length, head) SELECT COALESCE(MAX(number), 0) + 1, 0, :genesis FROM chain WHERE true
-ON CONFLICT (number) DO NOTHING RETURNING number;
+INSERT INTO chain (length, head) VALUES (0, :genesis);
 
 -- name: set_chain
 UPDATE chain SET length = :length, head = :head WHERE number = :number;

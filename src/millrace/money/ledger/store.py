@@ -124,6 +124,6 @@ def _chain(tx: Tx) -> Chain:
     """A chain that no other transaction is writing; a new one when all are."""
     row = tx.row(_SQL["free_chain"])
     while row is None:
-        tx.rows(_SQL["new_chain"], genesis=GENESIS)
+        tx.run(_SQL["new_chain"], genesis=GENESIS)
         row = tx.row(_SQL["free_chain"])
     return Chain(*row)
