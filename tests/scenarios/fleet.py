@@ -77,6 +77,8 @@ class Client:
     recorded: int = 0
     flushed: int = 0
     """What was recorded when that was last brought to the database."""
+    synced: int = 0
+    """What was recorded when the journal was last brought to the disk."""
     receipt: Usage | None = None
 
     @property
@@ -170,14 +172,42 @@ class AllBusy(Busy):
         return frozenset(f"ten_{name}" for name in TENANTS)
 
 
+class FlimsyJournal(Journal):
+    """A journal whose unsynced end does not survive a power cut."""
+
+    def __init__(self, folder: Path, epoch: int, segment_bytes_max: int) -> None:
+        super().__init__(folder, epoch, segment_bytes_max)
+        self._on_disk = self._offset
+
+    def sync(self) -> None:
+        super().sync()
+        self._on_disk = self._offset
+
+    def _rotate(self) -> None:
+        super()._rotate()
+        self._on_disk = self._offset
+
+    def cut_power(self, rng: random.Random) -> None:
+        """Of what was not synced each record is there, zero or garbled, and the last one is torn anywhere."""
+        if not self._path.exists():
+            return
+        data = bytearray(self._path.read_bytes())
+        for start in range(self._on_disk, len(data), RECORD_BYTES):
+            fate = rng.choice(("there", "zero", "garbled"))
+            if fate == "zero":
+                data[start : start + RECORD_BYTES] = bytes(len(data[start : start + RECORD_BYTES]))
+            elif fate == "garbled":
+                data[min(start + rng.randrange(RECORD_BYTES), len(data) - 1)] ^= 1 << rng.randrange(8)
+        if len(data) > self._on_disk:
+            del data[rng.randint(self._on_disk, len(data)) :]
+        self._path.write_bytes(data)
+
+
 class FleetBooks(Books):
     """The books as a server has them, with small journals, and slices for everybody."""
 
     def __init__(self, server: "Server") -> None:
-        super().__init__(
-            server.door, server.home, server.clock, shared=True, far=True,
-            journal=lambda folder, epoch: Journal(folder, epoch, server.world.rng.choice((4, 9, 1_000)) * RECORD_BYTES),
-        )  # fmt: skip
+        super().__init__(server.door, server.home, server.clock, shared=True, far=True, journal=server.journal)
         if server.world.sliced:
             self._busy = AllBusy()
 
@@ -206,6 +236,7 @@ class Server:
     """It could not open its books, and ends by itself."""
     cut: bool = False
     disk_lost: bool = False
+    power_cut: bool = False
     streams: dict[int, "asyncio.Task[None]"] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -242,6 +273,11 @@ class Server:
         if self.paused:
             await self._goes_on.wait()
 
+    def journal(self, folder: Path, epoch: int) -> Journal:
+        made = FlimsyJournal(folder, epoch, self.world.rng.choice((4, 9, 1_000)) * RECORD_BYTES)
+        self.world.journals.append((self.home, made))
+        return made
+
     async def boot(self) -> None:
         try:
             await self.books.open()
@@ -267,6 +303,12 @@ class Server:
             return
         for number, tokens in recorded.items():
             self.world.clients[number].flushed = tokens
+
+    async def sync(self) -> None:
+        """What a power cut cannot take any more."""
+        self.books.sync_journal()
+        for number in self.streams:
+            self.world.clients[number].synced = self.world.clients[number].recorded
 
     async def _quietly(self, work: "Coroutine[Any, Any, object]") -> None:
         try:
@@ -364,6 +406,7 @@ class Fleet:
         self.time = Time()
         self.clients: list[Client] = []
         self.servers: list[Server] = []
+        self.journals: list[tuple[Path, FlimsyJournal]] = []
         self.granted = dict.fromkeys(TENANTS, 0)
         self.refusals = self.rng.choice((0.0, 0.0, 0.0, 0.1))
         self.sliced = self.rng.random() < 0.7
@@ -392,9 +435,9 @@ class Fleet:
             (
                 self.arrive, self.a_while, self.pass_time, self.wait_long, self.keep_house, self.leave, self.kill_one,
                 self.boot, self.pause_or_go_on, self.cut_or_heal, self.lose_a_machine, self.give, self.step_clock,
-                self.sleep_through_the_lease, self.cut_through_the_lease,
+                self.sleep_through_the_lease, self.cut_through_the_lease, self.cut_the_power,
             ),
-            (8, 3, 6, 1, 5, 1, 1.5, 1.5, 2, 1, 0.6, 0.5, 0.3, 2, 1),
+            (8, 3, 6, 1, 5, 1, 1.5, 1.5, 2, 1, 0.6, 0.5, 0.3, 2, 1, 1),
         )[0]  # fmt: skip
         await deed()
         for server in [one for one in self.servers if one.failed]:
@@ -422,7 +465,7 @@ class Fleet:
 
     async def keep_house(self) -> None:
         for server in self.ready():
-            for work in (server.tend, server.flush, server.sweep):
+            for work in (server.tend, server.flush, server.sweep, server.sync):
                 if self.rng.random() < 0.5:
                     server.spawn(work())
         await self.a_while()
@@ -472,13 +515,25 @@ class Fleet:
 
     async def lose_a_machine(self) -> None:
         home = self.rng.choice(self.homes)
-        for server in [one for one in self.servers if one.home == home]:
-            server.disk_lost = True
-            await self.kill(server)
+        await self._kill_all(home)
         for client in self.clients:
             client.server.disk_lost |= client.server.home == home
         shutil.rmtree(home, ignore_errors=True)
         self.homes[self.homes.index(home)] = self._new_home()
+
+    async def cut_the_power(self) -> None:
+        """Of one machine: its servers are gone, and with them what no disk has."""
+        home = self.rng.choice(self.homes)
+        await self._kill_all(home)
+        for client in self.clients:
+            client.server.power_cut |= client.server.home == home
+        for where, journal in self.journals:
+            if where == home:
+                journal.cut_power(self.rng)
+
+    async def _kill_all(self, home: Path) -> None:
+        for server in [one for one in self.servers if one.home == home]:
+            await self.kill(server)
 
     async def give(self) -> None:
         self._grant(self.rng.choice(TENANTS))
@@ -515,9 +570,8 @@ class Fleet:
             await self.kill(server)
         await self.advance(8.0)
         last = [Server(self, home) for home in self.homes]
-        for again in range(2):
-            for server in last:
-                await (server.books.sweep() if again else server.books.open())
+        for server in last:
+            await server.books.open()
         for server in last:
             await server.books.close()
         self.check()
@@ -570,6 +624,8 @@ class Fleet:
         owed = client.delivered
         if client.server.disk_lost and usage.status is Status.FAILED:
             owed = min(owed, client.flushed)
+        elif client.server.power_cut and usage.status is Status.FAILED:
+            owed = min(owed, max(client.flushed, client.synced))
         assert owed <= billed + waived, f"lost: {client} {usage}, late {late}"
         assert client.receipt in (None, usage), f"the receipt changed: {client} {usage}"
 

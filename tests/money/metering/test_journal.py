@@ -246,6 +246,30 @@ def test_sync_from_a_thread_survives_rotations(tmp_path: Path) -> None:
     assert failures == []
 
 
+def test_a_reader_beside_rotations_misses_nothing(tmp_path: Path) -> None:
+    """A segment that goes between being listed and being read has its live records in the next one."""
+    journal = Journal(tmp_path, 1, segment_bytes_max=4 * RECORD_BYTES)
+    record(journal, ANNA, 0)
+    found: list[object] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                found.append(watermarks(tmp_path).keys())
+            except BaseException as error:  # noqa: BLE001 - reported below
+                found.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for output in range(400):
+        record(journal, ANNA, output)
+    stop.set()
+    thread.join()
+    journal.close()
+    assert [one for one in found if one != {ANNA}] == []
+
+
 def test_later_epochs_and_segments_win(tmp_path: Path) -> None:
     """A request belongs to one epoch, and files are read in the order in which they were made."""
     first = Journal(tmp_path, 9)

@@ -80,8 +80,9 @@ class Desk:
         too_fast = self._too_fast(order.rates)
         if too_fast is not None:
             return too_fast
-        legs, missing = self._legs(payer, price, amount)
-        refusal = missing or self._over_budget(payer, month, amount)
+        over_budget = self._over_budget(payer, month, amount)
+        legs, missing = self._legs(payer, price, amount, only_looking=over_budget is not None)
+        refusal = missing or over_budget
         if refusal is not None:
             return refusal
         # From here on the hold must succeed.
@@ -110,8 +111,9 @@ class Desk:
             return before
         amount = max(before.amount, upper_bound(before.input_bound, order.output_bound, order.price))
         more = amount - before.amount
-        legs, missing = self._legs(order.payer, order.price, more)
-        refusal = missing or self._over_budget(order.payer, before.budget_month, more)
+        over_budget = self._over_budget(order.payer, before.budget_month, more)
+        legs, missing = self._legs(order.payer, order.price, more, only_looking=over_budget is not None)
+        refusal = missing or over_budget
         if refusal is not None:
             return refusal
         # From here on the extension must succeed.
@@ -166,23 +168,28 @@ class Desk:
                 one.recalled = True
                 self.slices_changed.add(one.account)
 
-    def _legs(self, payer: Payer, price: PriceVersion, amount: int) -> tuple[list[Leg], Exception | None]:
-        """Where the amount is taken from, or why it is not there."""
+    def _legs(
+        self, payer: Payer, price: PriceVersion, amount: int, *, only_looking: bool
+    ) -> tuple[list[Leg], Exception | None]:
+        """Where the amount is taken from, or why it is not there. `only_looking`: no slice is taken or asked for."""
         if amount == 0:
             return [], None
         purse = payer.tenant_id, payer.currency
-        self._take_slice(purse, amount)
+        if not only_looking:
+            self._take_slice(purse, amount)
         revenue = names.revenue(price.currency, price.model, self.ours.slot)
         legs, missing = plan(self._free(purse), revenue, amount)
-        if not missing:
-            for leg in legs:
-                if leg.account in self.slices:
-                    self._used(self.slices[leg.account])
-            return legs, None
-        if missing <= self._elsewhere(purse):
+        if missing and missing > self._elsewhere(purse):
+            return [], _insufficient(payer, amount, missing)
+        if only_looking:
+            return [], None
+        if missing:
             self._recall(purse)
             return [], Recalling()
-        return [], _insufficient(payer, amount, missing)
+        for leg in legs:
+            if leg.account in self.slices:
+                self._used(self.slices[leg.account])
+        return legs, None
 
     def _free(self, purse: Purse) -> Iterator[Source]:
         """A slice that was asked back is drawn on no more; one that ran out holds nobody up."""

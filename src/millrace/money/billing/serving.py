@@ -266,8 +266,8 @@ def _may_slice(desk: Desk, account: str) -> bool:
 
 
 def _load_budgets(tx: Tx, kinds: _Kinds, desk: Desk) -> None:
-    month = month_of(desk.now).name
-    wanted = {(order.payer.key_id, month) for order in kinds.holds if order.payer.budget is not None}
+    keys = {order.payer.key_id for order in kinds.holds if order.payer.budget is not None}
+    wanted = {(key, month_of(desk.now).name) for key in keys}
     for order in kinds.under_way:
         held = desk.holds.get(order.request_id)
         if held is not None and held.budget_month is not None:

@@ -132,9 +132,11 @@ def _further(journal: Watermark | None, flushed: Watermark | None) -> Watermark:
     be lower than estimates before it, and stands.
     """
     known = [mark for mark in (journal, flushed) if mark is not None]
-    return max(
-        known, key=lambda mark: (mark.counted_by is CountedBy.ENGINE_FINAL, mark.confirmed_output), default=NOTHING_RECORDED
-    )
+    return max(known, key=_how_far, default=NOTHING_RECORDED)
+
+
+def _how_far(mark: Watermark) -> tuple[bool, int, int]:
+    return mark.counted_by is CountedBy.ENGINE_FINAL, mark.confirmed_output, _recorded(mark)
 
 
 def _recorded(mark: Watermark) -> int:

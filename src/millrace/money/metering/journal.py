@@ -23,6 +23,7 @@ import os
 import struct
 import threading
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,9 @@ SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 
 READ_BYTES = RECORD_BYTES * 65_536
 """Read back in blocks of 3 MiB."""
+
+READ_TRIES = 100
+"""How often the segments are listed anew because one went meanwhile: each time somebody has rotated or tidied up."""
 
 _COUNTED_BY = tuple(CountedBy)
 _CODE = {counted_by: code for code, counted_by in enumerate(_COUNTED_BY)}
@@ -188,9 +192,21 @@ class Journal:
 def watermarks(folder: Path, epoch: int | None = None) -> dict[bytes, Watermark]:
     """The last valid record of each request over all segments in the folder, or those of one epoch. Damaged records are
     passed over, and logged.
+
+    A segment may go while it is looked for: its records are in the next one, or a sibling has put the epoch's files away.
     """
+    for tries_left in reversed(range(READ_TRIES)):
+        try:
+            return _watermarks(segments(folder, epoch))
+        except FileNotFoundError:
+            if tries_left == 0:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _watermarks(paths: Sequence[Path]) -> dict[bytes, Watermark]:
     last: dict[bytes, bytes] = {}
-    for path in segments(folder, epoch):
+    for path in paths:
         damaged = _read(path, last)
         if damaged:
             _log.warning("%s: %d damaged records were passed over; what they recorded is not billed", path.name, damaged)
