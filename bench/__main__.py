@@ -9,7 +9,8 @@ COMMANDS: Final = (
     ("bench.gateway", ("--streams", "--seconds", "3", "--rounds", "1"), "paced streams, 20 ms a token"),
     ("bench.gateway", ("--profile", "--seconds", "3"), "where the gateway's processor time goes"),
     ("bench.embedded", ("--seconds", "3", "--rounds", "1"), "tokens through Millrace over tokens straight from llama.cpp"),
-    ("bench.ledger", ("--seconds", "3"), "hold and settle a second beside the raw batched insert"),
+    ("bench.ledger", ("--seconds", "1", "--rounds", "1"), "hold and settle a second beside a raw batched insert, both stores"),
+    ("bench.soak", ("--requests", "5000"), "one worker for a long while: memory, files, threads, latency"),
     ("bench.keeping", ("--rows", "60000"), "roll-up, backup, export, deletion, and what a small write waits for meanwhile"),
 )
 """Module, its quick options, and what its table shows. Without the options, and with --log, it is the real measurement."""

@@ -21,7 +21,7 @@ class Callers:
     def __init__(self, system: System, model: str, count: int, *, stream: bool) -> None:
         body = system.body(model, stream=stream)
         head = [f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}"]
-        head += [f"{name}: {value}" for name, value in system.headers().items()]
+        head += [f"{name}: {value}" for name, value in system.headers(model).items()]
         self.request = ("\r\n".join(head) + "\r\n\r\n").encode() + body
         self.stream = stream
         self.answers = 0

@@ -63,7 +63,7 @@ class _Caller(contextlib.AbstractContextManager["_Caller"]):
     def __init__(self, system: System, model: str, *, stream: bool) -> None:
         body = system.body(model, stream=stream)
         head = [f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}"]
-        head += [f"{name}: {value}" for name, value in system.headers().items()]
+        head += [f"{name}: {value}" for name, value in system.headers(model).items()]
         self._request = ("\r\n".join(head) + "\r\n\r\n").encode() + body
         self._name = system.name
         self._mark = b"data: " if stream else b"\r\n"

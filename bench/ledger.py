@@ -1,31 +1,33 @@
-"""Hold and settle beside a raw insert of the same rows: `python -m bench.ledger`, `--seconds` for a quick look.
+"""Hold and settle beside a raw insert of the same rows: `python -m bench.ledger`, `--seconds 1 --rounds 1` for a quick look.
 
-Three ways to write the two transfers and the usage row of a request, durable in SQLite (WAL, synchronous=FULL), in turns on
-fresh files of one folder:
+Three ways to write the two transfers and the usage row of a request, durable, in turns on fresh databases:
 
-raw     the finished rows with `executemany`, 1,000 requests a commit; nothing is asked, no balance is kept
-ledger  hold and settle as the writer makes them, 1,000 orders a commit, without an event loop
+raw     the finished rows as fast as the store takes them (SQLite: executemany; PostgreSQL: COPY), 1,000 requests a commit;
+        nothing is asked, no balance is kept, nothing is read
+ledger  hold and settle as the writer makes them, 1,000 of each a commit, without an event loop; in turns with raw
 books   `Books.hold` and `Books.settle` by so many callers at once, as the gateway calls them
 
-A ratio is the median of the rounds' ratios. The rows have the length of real ones; one tenant and one key, which is the
-worst case for locks and the best for caches.
+A ratio is the median of the rounds' ratios. The rows have the length of real ones. With one tenant every request wants the same
+three rows; with a thousand, hardly two of a batch do.
 """
 
 import argparse
 import asyncio
+import itertools
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import uvloop
 from msgspec import Struct
 
-from bench.report import Conditions, Table, append, median, show, spread
+from bench.grounds import COUNTS, MODEL, REVENUE, Ground, OnPostgres, OnSqlite, Row, connected, disk_of, grant_of, server
+from bench.report import Conditions, Table, append, show, spread
 from millrace.base.clock import SystemClock
 from millrace.base.ids import Ids
-from millrace.generation.chunk import CountedBy, TokenCounts
+from millrace.generation.chunk import CountedBy
 from millrace.money.audit.run import audit
 from millrace.money.billing.books import Books
 from millrace.money.billing.desk import Ours
@@ -33,43 +35,53 @@ from millrace.money.billing.hold import Outcome, Payer
 from millrace.money.billing.orders import Order, ToHold, ToSettle
 from millrace.money.billing.serving import serve
 from millrace.money.epochs import store as epochs
-from millrace.money.grants import store as grants
-from millrace.money.grants.grant import Funding
 from millrace.money.ledger.chain import GENESIS
 from millrace.money.metering.usage import Status
-from millrace.money.rating.book import PriceVersion, parse_price
-from millrace.money.rating.store import import_price
-from millrace.schema import migrations
 from millrace.store.database import Database
-from millrace.store.sqlite import connect
-from millrace.store.sqlite_database import SqliteDatabase
 from millrace.store.transaction import Tx
 
 BATCH: Final = 1_000
-"""Requests in a commit, where the way chooses: what the writer takes at most."""
+"""Requests in a commit, where the way chooses: so many holds, and as many settlements."""
 
-OUTCOME: Final = Outcome(
-    status=Status.COMPLETED, counts=TokenCounts(812, 512, 143, 0), counted_by=CountedBy.ENGINE
-)
-PAYER: Final = Payer(
-    tenant_id="ten_01k8f3v5c0e9w2m7q4r6t8y0a1", project_id="proj_01k8f3v5c0e9w2m7q4r6t8y0b2",
-    key_id="key_01k8f3v5c0e9w2m7q4r6t8y0c3", currency="CNY", budget=None,
-)  # fmt: skip
-GRANT_ID: Final = "gr_01k8f3v5c0e9w2m7q4r6t8y0d4"
+GOALS: Final = {"SQLite": 50_000, "PostgreSQL": 40_000}
+RATIO_GOAL: Final = 0.5
 
-TRANSFER: Final = """INSERT INTO transfer (id, kind, debit_account, credit_account, amount, pending_id, at, chain, hash)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-USAGE: Final = """INSERT INTO usage (request_id, tenant_id, project_id, key_id, model, status, counted_by, input, cached_input,
-output, reasoning, waived, price_id, tier, amount, currency, epoch, started_at, finished_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INPUT_BOUND: Final = 900
+OUTPUT_BOUND: Final = 500
+OUTCOME: Final = Outcome(status=Status.COMPLETED, counts=COUNTS, counted_by=CountedBy.ENGINE)
 
-Turn = Callable[[Path, float], float]
-"""Fill a new database in a folder for so many seconds; returns requests a second."""
+
+class Rate(Struct, frozen=True):
+    """Requests a second, and the processor time of this process for each; a database server's is not in it."""
+
+    per_s: float
+    cpu_us: float
+
+
+Turn = Callable[[Ground, Path | str, float], Rate]
+"""Fill a new database for so many seconds."""
 
 
 class Way(Struct, frozen=True):
     name: str
     turn: Turn
+
+
+class Meter:
+    """Sums the time of blocks."""
+
+    def __init__(self) -> None:
+        self.wall_s = self.cpu_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.wall_s += time.perf_counter() - self._began[0]
+        self.cpu_s += time.process_time() - self._began[1]
+
+    def rate(self, requests: int) -> Rate:
+        return Rate(requests / self.wall_s, self.cpu_s / requests * 1e6)
 
 
 def main() -> None:
@@ -79,141 +91,130 @@ def main() -> None:
         Way("raw", raw), Way("ledger", ledger),
         *(Way(f"books, {callers:,} callers", _books_with(callers)) for callers in options.callers),
     ]  # fmt: skip
-    rates: dict[str, list[float]] = {way.name: [] for way in ways}
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
+        tables = [_measured(ground, ways, options) for ground in _grounds(options, Path(name))]
+        remark = f"{options.rounds} rounds of {options.seconds:g} s; file system {disk_of(Path(name))}"
+    show(conditions, tables, [remark])
+    if options.log:
+        append("hold and settle", conditions, tables, [remark])
+
+
+def _grounds(options: argparse.Namespace, folder: Path) -> Iterator[Ground]:
+    if options.store in ("sqlite", "both"):
+        for tenants in options.tenants:
+            yield OnSqlite(tenants, folder)
+    if options.store in ("postgresql", "both"):
+        with server() as started:
+            if started is None:
+                raise SystemExit("PostgreSQL's programs are missing; on Debian: apt install postgresql; or --store sqlite")
+            for tenants in options.tenants:
+                yield OnPostgres(tenants, started)
+
+
+def _measured(ground: Ground, ways: Sequence[Way], options: argparse.Namespace) -> Table:
+    rates: dict[str, list[Rate]] = {way.name: [] for way in ways}
     for _ in range(options.rounds):
         for way in ways:
-            with tempfile.TemporaryDirectory() as folder:
-                rates[way.name].append(way.turn(Path(folder), options.seconds))
-    table = _table(rates)
-    show(conditions, [table])
-    if options.log:
-        append("hold and settle", conditions, [table])
+            with ground.fresh() as place:
+                rates[way.name].append(way.turn(ground, place, options.seconds))
+    return _table(ground, rates)
 
 
-def raw(folder: Path, seconds: float) -> float:
+def raw(ground: Ground, place: Path | str, seconds: float) -> Rate:
     """The rows that hold and settle leave behind, made beforehand and inserted as fast as they go in."""
-    price = _house(folder)
+    meter, batches = Meter(), 0
+    asking = itertools.cycle(ground.payers)
     ids = Ids(SystemClock())
-    connection = connect(folder / "millrace.db", writable=True)
-    connection.execute("PRAGMA foreign_keys = OFF")
-    connection.execute("INSERT INTO account (id, currency) VALUES ('revenue/CNY/qwen3-max', 'CNY')")
-    spent = 0.0
-    batches = 0
-    while spent < seconds:
-        transfers, usage = _rows([ids.new("req") for _ in range(BATCH)], price.id)
-        began = time.perf_counter()
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(TRANSFER, transfers)
-        connection.executemany(USAGE, usage)
-        connection.execute("COMMIT")
-        spent += time.perf_counter() - began
-        batches += 1
-    connection.close()
-    return batches * BATCH / spent
+    with ground.raw(place) as commit:
+        while meter.wall_s < seconds:
+            transfers, usage = _rows([(ids.new("req"), next(asking)) for _ in range(BATCH)], ground.price.id)
+            with meter:
+                commit(transfers, usage)
+            batches += 1
+    return meter.rate(batches * BATCH)
 
 
-def ledger(folder: Path, seconds: float) -> float:
-    """Hold and settle, one transaction of many for each, on one thread."""
-    price = _house(folder)
+def ledger(ground: Ground, place: Path | str, seconds: float) -> Rate:
+    """Hold and settle in one transaction of many, on one thread: settled is what the transaction before held."""
     clock = SystemClock()
-    ids = Ids(clock)
-    db = SqliteDatabase(folder / "millrace.db")
+    ids, asking = Ids(clock), itertools.cycle(ground.payers)
+    db = connected(place)
     begun = db.write_now(
-        lambda tx: epochs.begin(tx, now=clock.now(), lease_now=clock.monotonic(), home="", lock=lambda _: None)
+        lambda tx: epochs.begin(tx, now=clock.now(), lease_now=tx.now(clock.monotonic()), home="", lock=lambda _: None)
     )
     ours = Ours(begun.number, begun.slot)
 
-    def hold(request_id: str) -> Order:
-        return ToHold(request_id=request_id, payer=PAYER, price=price, input_bound=900, output_bound=500)
+    def hold(request_id: str, payer: Payer) -> Order:
+        return ToHold(
+            request_id=request_id, payer=payer, price=ground.price, input_bound=INPUT_BOUND, output_bound=OUTPUT_BOUND
+        )
 
     def settle(request_id: str) -> Order:
-        return ToSettle(request_id=request_id, outcome=OUTCOME, price=price)
+        return ToSettle(request_id=request_id, outcome=OUTCOME, price=ground.price)
 
-    def write(tx: Tx, orders: Sequence[Order]) -> None:
+    def batch(tx: Tx, orders: Sequence[Order]) -> None:
+        if not epochs.renew(tx, ours.epoch, tx.now(clock.monotonic())):
+            raise RuntimeError("fenced")
         for answer in serve(tx, orders, ours, clock.now()):
             if isinstance(answer, Exception):
                 raise answer
 
-    spent = 0.0
-    batches = 0
-    while spent < seconds:
-        requests = [ids.new("req") for _ in range(BATCH)]
-        began = time.perf_counter()
-        for asked in (hold, settle):
-            orders = [asked(request_id) for request_id in requests]
-            db.write_now(lambda tx, orders=orders: write(tx, orders))  # type: ignore[misc]
-        spent += time.perf_counter() - began
+    meter, batches = Meter(), 0
+    held: list[str] = []
+    while meter.wall_s < seconds:
+        requests = [(ids.new("req"), next(asking)) for _ in range(BATCH)]
+        with meter:
+            orders = [*(hold(*one) for one in requests), *(settle(request_id) for request_id in held)]
+            db.write_now(lambda tx, orders=orders: batch(tx, orders))  # type: ignore[misc]
+        held = [request_id for request_id, _ in requests]
         batches += 1
+    with meter:
+        db.write_now(lambda tx: batch(tx, [settle(request_id) for request_id in held]))
     _close(db)
-    return batches * BATCH / spent
+    return meter.rate(batches * BATCH)
 
 
 def _books_with(callers: int) -> Turn:
-    return lambda folder, seconds: uvloop.run(books(folder, seconds, callers))
+    return lambda ground, place, seconds: uvloop.run(books(ground, place, seconds, callers))
 
 
-async def books(folder: Path, seconds: float, callers: int) -> float:
+async def books(ground: Ground, place: Path | str, seconds: float, callers: int) -> Rate:
     """As the gateway does it, each caller one request after the other."""
-    price = _house(folder)
     clock = SystemClock()
-    ids = Ids(clock)
-    db = SqliteDatabase(folder / "millrace.db")
-    ours = Books(db, folder / "journal", clock)
-    await ours.open()
-    began = time.perf_counter()
+    ids, asking = Ids(clock), itertools.cycle(ground.payers)
+    db = connected(place)
+    meter = Meter()
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Books(db, Path(folder), clock)
+        await ours.open()
+        until = time.perf_counter() + seconds
 
-    async def call() -> int:
-        done = 0
-        while time.perf_counter() < began + seconds:
-            hold = await ours.hold(ids.new("req"), PAYER, price, 900, 500)
-            await ours.settle(hold, OUTCOME)
-            done += 1
-        return done
+        async def call() -> int:
+            done = 0
+            while time.perf_counter() < until:
+                hold = await ours.hold(ids.new("req"), next(asking), ground.price, INPUT_BOUND, OUTPUT_BOUND)
+                await ours.settle(hold, OUTCOME)
+                done += 1
+            return done
 
-    done = sum(await asyncio.gather(*(call() for _ in range(callers))))
-    spent = time.perf_counter() - began
-    await ours.close()
+        with meter:
+            done = sum(await asyncio.gather(*(call() for _ in range(callers))))
+        await ours.close()
     _close(db)
-    return done / spent
+    return meter.rate(done)
 
 
-def _house(folder: Path) -> PriceVersion:
-    """A database with one tenant, its key, a price and a grant that lasts."""
-    db = SqliteDatabase(folder / "millrace.db")
-    db.migrate(migrations())
-    price = db.write_now(_seed)
-    db.close()
-    return price
-
-
-def _seed(tx: Tx) -> PriceVersion:
+def _rows(requests: Sequence[tuple[str, Payer]], price_id: str) -> tuple[list[Row], list[Row]]:
     now = time.time_ns()
-    tx.run("INSERT INTO tenant VALUES (:id, 'acme', 'prepaid', 'CNY', 0, 0)", id=PAYER.tenant_id)
-    tx.run("INSERT INTO project VALUES (:id, :tenant, 'default', 0)", id=PAYER.project_id, tenant=PAYER.tenant_id)
-    tx.run(
-        "INSERT INTO api_key VALUES (:id, :project, 'x', 'inference', NULL, NULL, NULL, NULL, 0)",
-        id=PAYER.key_id, project=PAYER.project_id,
-    )  # fmt: skip
-    grant = grants.new_grant(
-        id=GRANT_ID, tenant_id=PAYER.tenant_id, amount=10**18, currency="CNY", funding=Funding.CUSTOMER, now=now
-    )
-    grants.give(tx, grant)
-    said = {"model": "qwen3-max", "currency": "CNY", "input": "2.5", "cached_input": "0.5", "output": "10"}
-    return import_price(tx, parse_price(said, where="prices"), now)[0]
-
-
-def _rows(requests: Sequence[str], price_id: str) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-    now = time.time_ns()
-    grant, revenue = f"grant/{GRANT_ID}", "revenue/CNY/qwen3-max"
-    transfers: list[tuple[object, ...]] = []
-    usage: list[tuple[object, ...]] = []
-    for request_id in requests:
-        pending = f"{request_id}/1"
-        transfers.append((pending, "pending", grant, revenue, 7_250_000, None, now, 1, GENESIS))
-        transfers.append((f"{pending}/end", "post", grant, revenue, 2_436_000, pending, now, 1, GENESIS))
+    transfers: list[Row] = []
+    usage: list[Row] = []
+    for request_id, payer in requests:
+        pending, grant = f"{request_id}/1", f"grant/{grant_of(payer)}"
+        transfers.append((pending, "pending", grant, REVENUE, 7_250_000, None, now, 1, GENESIS))
+        transfers.append((f"{pending}/end", "post", grant, REVENUE, 2_436_000, pending, now, 1, GENESIS))
         usage.append((
-            request_id, PAYER.tenant_id, PAYER.project_id, PAYER.key_id, "qwen3-max", "completed", "engine", 812, 512, 143, 0,
-            0, price_id, 0, 2_436_000, "CNY", 1, now, now,
+            request_id, payer.tenant_id, payer.project_id, payer.key_id, MODEL, "completed", "engine", COUNTS.input,
+            COUNTS.cached_input, COUNTS.output, COUNTS.reasoning, 0, price_id, 0, 2_436_000, "CNY", 1, now, now,
         ))  # fmt: skip
     return transfers, usage
 
@@ -226,14 +227,20 @@ def _close(db: Database) -> None:
         raise SystemExit(f"the books do not agree: {wrong}")
 
 
-def _table(rates: dict[str, list[float]]) -> Table:
+def _table(ground: Ground, rates: dict[str, list[Rate]]) -> Table:
     base = rates["raw"]
     rows = [
-        (name, spread(theirs), "" if theirs is base else f"{median([r / b for r, b in zip(theirs, base, strict=True)]):.2f}")
+        [
+            name, spread([rate.per_s for rate in theirs]), spread([rate.cpu_us for rate in theirs], 1),
+            "" if theirs is base else spread([r.per_s / b.per_s for r, b in zip(theirs, base, strict=True)], 2),
+        ]
         for name, theirs in rates.items()
-    ]
+    ]  # fmt: skip
+    rows.append(["goal", f"≥ {GOALS[ground.title]:,}", "", f"≥ {RATIO_GOAL:g}"])
+    tenants = "one tenant" if len(ground.payers) == 1 else f"{len(ground.payers):,} tenants"
     return Table(
-        title="hold + settle, durable in SQLite", headings=["way", "requests/s", "of raw"], rows=rows,
+        title=f"hold + settle, durable in {ground.title}, {tenants}",
+        headings=["way", "requests/s", "µs CPU of this process", "of raw"], rows=rows,
         note="median over the rounds (least–most)",
     )  # fmt: skip
 
@@ -242,6 +249,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.ledger", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--store", choices=["sqlite", "postgresql", "both"], default="both", help="which (default both)")
+    parser.add_argument("--tenants", type=int, nargs="+", default=[1, 1_000], help="how many (default 1 1000)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each turn (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each way has its turn (default 5)")
     parser.add_argument("--callers", type=int, nargs="+", default=[64, 2_000], help="of the books at once (default 64 2000)")

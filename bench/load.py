@@ -24,8 +24,7 @@ _SCRIPT: Final = """\
 wrk.method = "POST"
 wrk.path = "/v1/chat/completions"
 wrk.body = [==[{body}]==]
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer {key}"
+{headers}
 """
 
 
@@ -60,7 +59,8 @@ def _wrk(
     wrk: str, system: System, model: str, *, stream: bool, callers: int, seconds: float, folder: Path, cores: Sequence[int]
 ) -> Rate:
     script = folder / "load.lua"
-    script.write_text(_SCRIPT.format(body=system.body(model, stream=stream).decode(), key=system.key), encoding="utf-8")
+    headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in system.headers(model).items())
+    script.write_text(_SCRIPT.format(body=system.body(model, stream=stream).decode(), headers=headers), encoding="utf-8")
     url = f"http://127.0.0.1:{system.ports[model]}"
     command = ["taskset", "-c", ",".join(map(str, cores)), wrk, "-t1", f"-c{callers}", f"-d{max(1, round(seconds))}s"]
     said = subprocess.run([*command, "--timeout", "30s", "-s", str(script), url], check=True, capture_output=True, text=True)

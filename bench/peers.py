@@ -1,4 +1,4 @@
-"""Other people's programs, each in a virtual environment of its own under the user's cache folder."""
+"""Other people's programs, each in an environment of its own under the user's cache folder."""
 
 import os
 import subprocess
@@ -11,6 +11,8 @@ LITELLM: Final = "1.106.2"
 
 PY_SPY: Final = "0.4.3"
 
+PORTKEY: Final = "1.15.2"
+
 
 def cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
@@ -20,6 +22,19 @@ def cache() -> Path:
 def litellm(version: str = LITELLM) -> Path:
     """The folder of its programs; installed on the first call, which takes minutes."""
     return _environment(f"litellm-{version}", f"litellm[proxy]=={version}")
+
+
+def portkey(version: str = PORTKEY) -> list[str]:
+    """The command that runs its gateway; installed by npm on the first call. Node must be there."""
+    folder = cache() / f"portkey-{version}"
+    marker = folder / "complete"
+    if not marker.exists():
+        package = f"@portkey-ai/gateway@{version}"
+        print(f"installing {package} into the cache folder, once", file=sys.stderr, flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit", "--prefix", folder, package], check=True)
+        marker.touch()
+    return ["node", str(folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js")]
 
 
 def py_spy() -> Path:

@@ -32,14 +32,20 @@ class Child:
         return self._process.pid
 
     def cpu_s(self) -> float:
-        """Processor seconds that it has used in all its threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor seconds that it and its children have used in all their threads."""
+        return sum(_cpu_s(pid) for pid in self.family())
 
     def memory_mb(self) -> float:
-        """Resident memory now."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        """Resident memory now, its children's too."""
+        return sum(_pages(pid) for pid in self.family()) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def family(self) -> list[int]:
+        """Its own id and those of the processes that it has started and that live."""
+        found = [self.pid]
+        for pid in found:
+            with contextlib.suppress(OSError):
+                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+        return found
 
     def wait_for(self, port: int, path: str, headers: Mapping[str, str]) -> None:
         """Until it answers 200 there. Raises RuntimeError with the end of its output when it does not in time."""
@@ -54,11 +60,11 @@ class Child:
         return self.log.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
 
     def pause(self) -> None:
-        """Take it off the processor while another is measured."""
-        self._process.send_signal(signal.SIGSTOP)
+        """Take it and its children off the processor while another is measured."""
+        self._tell(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+        self._tell(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process.poll() is not None:
@@ -68,8 +74,13 @@ class Child:
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._tell(signal.SIGKILL)
             self._process.wait()
+
+    def _tell(self, what: signal.Signals) -> None:
+        for pid in self.family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, what)
 
 
 @contextlib.contextmanager
@@ -101,6 +112,19 @@ def free_port() -> int:
 def end_on_signal() -> None:
     """SIGTERM unwinds like an error does, so that every `running` block ends its child."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def _cpu_s(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _pages(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return 0
 
 
 def _answers(port: int, path: str, headers: Mapping[str, str]) -> bool:

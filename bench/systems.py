@@ -8,14 +8,15 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from bench import peers
+from bench import grounds, peers
 from bench.processes import Child, free_port, running
 
 TOKENS: Final = 20
@@ -30,14 +31,22 @@ MODELS: Final = {
 MILLRACE: Final = "millrace"
 PASS_THROUGH: Final = "pass-through"  # noqa: S105 - no password
 LITELLM: Final = "litellm"
+PORTKEY: Final = "portkey"
 AGAINST: Final = "other millrace"
+ON_POSTGRESQL: Final = "millrace on postgresql"
+WITH_WORKERS: Final = "millrace with workers"
 DIRECT: Final = "direct"
+
+SETTLING_S: Final = 0.3
 
 _LIMITS: Final = """\
 [limits]
 connections_max = 10000
 requests_in_flight_max = 4096
 requests_in_flight_per_key_max = 4096
+
+[logs]
+requests = {logs}
 """
 
 _PRICE: Final = """\
@@ -65,6 +74,8 @@ class System(Struct, frozen=True):
     """By model."""
     key: str
     child: Child | None = None
+    further: Mapping[str, Mapping[str, str]] = {}
+    """Headers that tell it where a model is, by model."""
 
     def body(self, model: str, *, stream: bool) -> bytes:
         """The same for all systems: a short chat."""
@@ -77,18 +88,22 @@ class System(Struct, frozen=True):
         }  # fmt: skip
         return msgspec.json.encode(asked)
 
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+    def headers(self, model: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", **self.further.get(model, {})}
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
-        """On the processor for the length of the block."""
+        """On the processor for the length of the block, with a moment before it to see which connections were closed meanwhile,
+        and one after it to finish what was begun.
+        """
         if self.child is not None:
             self.child.resume()
+            time.sleep(SETTLING_S)
         try:
             yield
         finally:
             if self.child is not None:
+                time.sleep(SETTLING_S)
                 self.child.pause()
 
 
@@ -106,18 +121,26 @@ def systems(
     *,
     litellm_version: str = peers.LITELLM,
     against: Path | None = None,
+    workers: int = 1,
+    logs: bool = False,
 ) -> Iterator[list[System]]:
     """The named systems in that order, with `direct` before them. All of it is stopped at the end of the block."""
     with contextlib.ExitStack() as stack:
         upstreams = {name: stack.enter_context(_upstream(name, folder, where)) for name in MODELS}
         found = [System(DIRECT, upstreams, "none")]
         for name in names:
-            if name == MILLRACE:
-                found.append(stack.enter_context(_millrace(upstreams, folder, where)))
-            elif name == AGAINST:
-                found.append(stack.enter_context(_millrace(upstreams, folder, where, AGAINST, against)))
+            if name in (MILLRACE, AGAINST, ON_POSTGRESQL, WITH_WORKERS):
+                settings = _LIMITS.format(logs=str(logs).lower())
+                if name == ON_POSTGRESQL:
+                    settings += f'[store]\nurl = "{stack.enter_context(_postgres(where))}"\n'
+                found.append(stack.enter_context(_millrace(
+                    upstreams, folder, where, name, source=against if name == AGAINST else None, settings=settings,
+                    workers=workers if name == WITH_WORKERS else 1,
+                )))  # fmt: skip
             elif name == PASS_THROUGH:
                 found.append(stack.enter_context(_pass_through(upstreams, folder, where)))
+            elif name == PORTKEY:
+                found.append(stack.enter_context(_portkey(upstreams, folder, where)))
             else:
                 found.append(stack.enter_context(_litellm(upstreams, folder, where, litellm_version)))
             if (child := found[-1].child) is not None:
@@ -148,10 +171,25 @@ def _upstream(name: str, folder: Path, where: Cores) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def _postgres(where: Cores) -> Iterator[str]:
+    """The URL of an empty database; its server shares the cores of the upstream."""
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, where.others)
+    with grounds.server() as server:
+        os.sched_setaffinity(0, ours)
+        if server is None:
+            raise SystemExit("PostgreSQL's programs are missing; on Debian: apt install postgresql")
+        yield server.url(server.new_database())
+
+
+@contextlib.contextmanager
 def _millrace(
-    upstreams: dict[str, int], folder: Path, where: Cores, name: str = MILLRACE, source: Path | None = None
+    upstreams: dict[str, int], folder: Path, where: Cores, name: str, *, source: Path | None, settings: str, workers: int
 ) -> Iterator[System]:
-    """A prepaid tenant with one grant, and a key with limits that are never met; of another checkout's src, if one is given."""
+    """A prepaid tenant with one grant, and a key with limits that are never met; of another checkout's src, if one is given.
+
+    Several workers have all cores, and share them with everybody else.
+    """
     home, port = home_of(folder, name), free_port()
     home.mkdir()
     models = "".join(
@@ -159,14 +197,16 @@ def _millrace(
         f"context_tokens = 32768\nmax_output_tokens = 4096\nslots = 2048\n{_PRICE.format(name=model)}"
         for model, upstream in upstreams.items()
     )
-    (home / "millrace.toml").write_text(_LIMITS + models, encoding="utf-8")
+    (home / "millrace.toml").write_text(settings + models, encoding="utf-8")
     run_cli(home, "tenant", "create", "bench")
     run_cli(home, "grant", "create", "--tenant", "bench", "--amount", "1000000.00")
     made = run_cli(home, "key", "create", "--tenant", "bench", "--rpm", "1000000000", "--tpm", "1000000000000", "--json")
     key = msgspec.json.decode(made)["key"]
     command = [sys.executable, "-m", "millrace.cli.main", "up", "--home", str(home), "--port", str(port)]
+    command += ["--workers", str(workers)] if workers > 1 else []
     environment = {} if source is None else {"PYTHONPATH": str(source.resolve())}
-    with running(name, command, cores=[where.gateway], folder=folder, environment=environment) as child:
+    cores = [where.gateway] if workers == 1 else sorted({where.gateway, *where.others})
+    with running(name, command, cores=cores, folder=folder, environment=environment) as child:
         child.wait_for(port, "/readyz", {})
         yield System(name, dict.fromkeys(upstreams, port), key, child)
 
@@ -201,6 +241,20 @@ def _litellm(upstreams: dict[str, int], folder: Path, where: Cores, version: str
     with running(LITELLM, command, cores=[where.gateway], folder=folder, environment=environment) as child:
         child.wait_for(port, "/health/liveliness", {"Authorization": f"Bearer {key}"})
         yield System(LITELLM, dict.fromkeys(upstreams, port), key, child)
+
+
+@contextlib.contextmanager
+def _portkey(upstreams: dict[str, int], folder: Path, where: Cores) -> Iterator[System]:
+    """One process without its page of logs. It checks no key of its own: it is told by headers where a request goes."""
+    port = free_port()
+    command = [*peers.portkey(), f"--port={port}", "--headless"]
+    further = {
+        model: {"x-portkey-provider": "openai", "x-portkey-custom-host": f"http://127.0.0.1:{upstream}/v1"}
+        for model, upstream in upstreams.items()
+    }
+    with running(PORTKEY, command, cores=[where.gateway], folder=folder, environment={"NODE_ENV": "production"}) as child:
+        child.wait_for(port, "/", {})
+        yield System(PORTKEY, dict.fromkeys(upstreams, port), "none", child, further)
 
 
 def run_cli(home: Path, *arguments: str) -> str:

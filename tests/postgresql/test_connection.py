@@ -121,6 +121,21 @@ def test_values_come_back_as_they_were(db: PostgresDatabase) -> None:
         assert found == things
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [["", "a,b", "{x}", "NULL", " \t\r\n", "水磨"], ["only"], [""], ['"', "a"], ['","', "b"], ["\\", "b"], ['\\"', '"']],
+    ids=["plain", "one", "empty", "quote", "as a border", "backslash", "both"],
+)
+def test_texts_without_null_come_back_as_they_were(db: PostgresDatabase, texts: list[str]) -> None:
+    """Lists are looked through whole; what must be written with care in one of them is."""
+
+    def there_and_back(tx: Tx) -> list[tuple[str]]:
+        tx.insert("thing", ("t",), [(text,) for text in texts])
+        return tx.rows("SELECT t FROM thing ORDER BY ctid")
+
+    assert db.write_now(there_and_back) == [(text,) for text in texts]
+
+
 def test_an_integer_of_more_than_64_bits_is_refused(db: PostgresDatabase) -> None:
     """As on SQLite: it is never rounded, and never becomes a `numeric`."""
     for work in (

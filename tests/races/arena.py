@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import psycopg
 from tests import postgres
 from tests.money.house import CREDIT_LIMIT, move_in
 from tests.races.books_victim import KEY_BUDGET, Berth, Fault, books_at, live
@@ -40,6 +41,7 @@ REST_S: Final = 60.0
 """How long the dead may take to be settled, at the very most."""
 
 BUDGETS: Final = {f"key_{name}_small": KEY_BUDGET for name in ("acme", "bolt", "mole")}
+
 
 class Plan(NamedTuple):
     """What kind of arena: how many gateways in how many homes, whether they share the database, what is done to it."""
@@ -137,9 +139,7 @@ class Arena:
         await asyncio.gather(*beside, *(one.gone() for one in self._slots if one is not None))
         await self._rest()
         gone = {id_: knows.flushed.get(id_, 0) for _, some in self._lost_homes for knows in some for id_ in knows.held}
-        self.tally, findings = await asyncio.to_thread(
-            partial(examine, self._db, self._dead, gone, near=not self.plan.far)
-        )
+        self.tally, findings = await asyncio.to_thread(partial(examine, self._db, self._dead, gone, near=not self.plan.far))
         self.tally.overshoot = self.counts.pop("overshoot", 0)
         self.findings += findings
         self._db.close()
@@ -169,7 +169,7 @@ class Arena:
                 self.findings.append(f"a victim ended by itself; see {process.home / 'victim.log'}")
                 return
             self.counts["fenced"] += knows.fenced
-            self._tear(process.home)
+            self._tear(process.home, knows.epoch)
             if self.plan.shared and self._happens(0.2):
                 await asyncio.sleep(self._chance.uniform(0, self.plan.lease_s))
 
@@ -191,7 +191,7 @@ class Arena:
             self._kill(process, "killed at birth")
             return
         born = time.monotonic()
-        while not process.knows.open and not process.ended:
+        while not process.knows.epoch and not process.ended:
             await asyncio.sleep(0.002)
             if time.monotonic() - born > BIRTH_S:
                 self.findings.append(f"a victim could not open its books; see {process.home / 'victim.log'}")
@@ -214,9 +214,9 @@ class Arena:
             process.signal(signal.SIGKILL)
             self.counts[how] += 1
 
-    def _tear(self, home: Path) -> None:
-        """As if the kill had fallen into a write: the beginning of a record at the journal's end."""
-        files = segments(home / "journal")
+    def _tear(self, home: Path, epoch: int) -> None:
+        """As if the kill had fallen into a write: the beginning of a record at the end of the dead one's journal."""
+        files = segments(home / "journal", epoch)
         if files and self._happens(0.2):
             with contextlib.suppress(FileNotFoundError), files[-1].open("r+b") as file:
                 record = file.read()[-RECORD_BYTES:]
@@ -252,24 +252,20 @@ class Arena:
 
     async def kill_backend(self) -> None:
         """`kill -9` of one of its processes: the server throws all others out and recovers."""
-        pids = await self._backends()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._chance.choice(pids), signal.SIGKILL)
-            self.counts["backend killed"] += 1
+        await self._end_backend(signal.SIGKILL, "backend killed")
 
     async def drop_backend(self) -> None:
         """One gateway loses its connection, wherever it is."""
-        pids = await self._backends()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._chance.choice(pids), signal.SIGTERM)
-            self.counts["connection dropped"] += 1
+        await self._end_backend(signal.SIGTERM, "connection dropped")
 
-    async def _backends(self) -> list[int]:
+    async def _end_backend(self, how: signal.Signals, name: str) -> None:
         assert self._server is not None
-        rows = await asyncio.to_thread(
-            self._server.ask, "SELECT pid FROM pg_stat_activity WHERE application_name = 'millrace'"
-        )
-        return [pid for (pid,) in rows] or [0]
+        await self._answered()
+        pids = await asyncio.to_thread(self._server.ask, "SELECT pid FROM pg_stat_activity WHERE application_name = 'millrace'")
+        if pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._chance.choice(pids)[0], how)
+                self.counts[name] += 1
 
     async def _restart(self, how: signal.Signals) -> None:
         assert self._server is not None
@@ -281,8 +277,16 @@ class Arena:
             limits[tenant] += amount
         return limits
 
+    async def _answered(self) -> None:
+        """The server is back from whatever befell it."""
+        until = time.monotonic() + REST_S
+        while self._server is not None and not await asyncio.to_thread(_answers, self._server):
+            assert time.monotonic() < until, "PostgreSQL does not come back"
+            await asyncio.sleep(0.05)
+
     async def _rest(self) -> None:
         """Let each home be started once more, so that what it alone knows is said; then nothing of the dead is left."""
+        await self._answered()
         for home in {*self._homes} - {home for home, _ in self._lost_homes}:
             books = books_at(Berth(self._place, home, 0, self.plan.shared, self.plan.far, self.plan.lease_s), self._db)
             await books.open()
@@ -336,6 +340,13 @@ class Arena:
 async def _over_within(future: "asyncio.Future[Any]", seconds: float) -> bool:
     await asyncio.wait([future], timeout=seconds)
     return future.done()
+
+
+def _answers(server: postgres.Server) -> bool:
+    with contextlib.suppress(psycopg.OperationalError):
+        server.ask("SELECT 1")
+        return True
+    return False
 
 
 def _others_open(tx: Tx) -> bool:

@@ -47,7 +47,7 @@ EXPECTED: Final = frozenset({Reason.INSUFFICIENT_CREDIT, Reason.BUDGET_EXCEEDED,
 
 
 class Told(enum.Enum):
-    """What a record says. The number: tokens the client has, or was billed for."""
+    """What a record says. The number: tokens the client has, or was billed for; of OPEN and FENCED, the epoch from here on."""
 
     NOT_NOW = b"n"  # the books cannot be opened: the database is away
     OPEN = b"o"
@@ -100,7 +100,7 @@ class Victim:
     async def open(self) -> None:
         await self._books.open()
         self._price = self._db.read(lambda tx: price_of(tx, "tiny"))
-        self._tell(Told.OPEN)
+        self._tell(Told.OPEN, number=self._books.epoch)
 
     async def live(self) -> None:
         await asyncio.gather(self._keep_house(), *(self._stream() for _ in range(self._berth.streams)))
@@ -176,7 +176,7 @@ class Victim:
             await self._chore(number)
             if self._books.fenced > fenced:
                 fenced = self._books.fenced
-                self._tell(Told.FENCED)
+                self._tell(Told.FENCED, number=self._books.epoch)
 
     async def _chore(self, number: int) -> None:
         """As the gateway's own, only more often. A database that is away is no end of them."""

@@ -140,13 +140,13 @@ class Stream:
         self.request_id = ""
         self.tokens = 0
         self.finished = False
-        self._cloud = cloud
+        self.cloud = cloud
         self._max_tokens = max_tokens
 
     async def run(self, leave_after: int | None) -> None:
         """Read to the end, or say goodbye after so many tokens and read what is still on its way."""
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._cloud.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.cloud.port)
         except OSError:
             return
         try:
@@ -165,7 +165,7 @@ class Stream:
         body = json.dumps(
             {"model": "paced", "stream": True, "max_tokens": self._max_tokens, "messages": [{"role": "user", "content": "go"}]}
         ).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self._cloud.key}\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.cloud.key}\r\n"
         return f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
     def _take(self, line: bytes) -> None:

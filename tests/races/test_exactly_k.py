@@ -2,6 +2,7 @@
 
 import os
 import selectors
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 import pytest
 from tests import postgres
 from tests.money.house import disagreements, move_in, price_of
-from tests.races.callers import ADMITTED, INPUT, OPEN, OUTPUT, REFUSED, Crowd, call
+from tests.races.callers import ADMITTED, INPUT, OPEN, OUTPUT, REFUSED, TOLD_TO_WAIT, Crowd, call
 from tests.races.nursery import Nursery
 
 from millrace.money.grants import store as grants
@@ -21,9 +22,15 @@ from millrace.store.database import Database
 from millrace.store.transaction import Tx
 
 CALLERS_FOR_EACH: Final = 50
+MANY: Final = 100
+"""From so many requests in the balance on, servers take slices of it at all."""
+
 PATIENCE_S: Final = 120.0
-SLICES: Final = """SELECT COUNT(CASE WHEN credit_account LIKE 'lease/%' THEN 1 END), COUNT(CASE WHEN debit_account LIKE 'lease/%' THEN 1 END)
-FROM transfer WHERE kind = 'single'"""
+SHARES: Final = {1: (1.0,), 4: (0.5, 0.25, 0.25, 0.0)}
+"""Which part of the callers comes to which server; the last one of four only has a slice of the credit."""
+
+SLICES: Final = """SELECT COUNT(CASE WHEN credit_account LIKE 'lease/%' THEN 1 END),
+  COUNT(CASE WHEN debit_account LIKE 'lease/%' THEN 1 END) FROM transfer WHERE kind = 'single'"""
 
 
 def fund(tx: Tx, k: int) -> None:
@@ -61,32 +68,37 @@ class Told:
                     self.over += 1
 
 
-def storm(nursery: Nursery, db: Database, place: str, folder: Path, k: int, servers: int, homes: int) -> Counter[bytes]:
-    """All callers on all servers at once; what they came to."""
+def storm(
+    nursery: Nursery, db: Database, place: str, folder: Path, k: int, servers: int, homes: int, *, dead: bool = False
+) -> Counter[bytes]:
+    """All callers on all servers at once; what they came to. `dead`: the one that has a slice and no callers is killed."""
     db.write_now(lambda tx: fund(tx, k))
     go = folder / "go"
-    pipes = []
-    for number in range(servers):
+    pipes, pid = [], 0
+    for number, share in enumerate(SHARES[servers]):
         home = folder / f"home{number % homes}"
         home.mkdir(exist_ok=True)
-        callers = (k * CALLERS_FOR_EACH + number) // servers
-        crowd = Crowd(place, home, callers, go, shared=servers > 1, far=homes > 1)
-        pipes.append(nursery.born(call, crowd, home / "server.log")[1])
+        crowd = Crowd(place, home, round(share * k * CALLERS_FOR_EACH), go, shared=servers > 1, far=homes > 1)
+        pid, pipe = nursery.born(call, crowd, home / "server.log")
+        pipes.append(pipe)
     told = Told(pipes)
     told.wait(letters=(OPEN,), number=servers)
+    if dead:
+        os.kill(pid, signal.SIGKILL)
     go.touch()
-    told.wait(letters=(ADMITTED, REFUSED), number=k * CALLERS_FOR_EACH)
+    told.wait(letters=(ADMITTED, REFUSED), number=sum(round(share * k * CALLERS_FOR_EACH) for share in SHARES[servers]))
     go.unlink()
     told.wait(ends=servers)
     return told.counts
 
 
-def judge(db: Database, told: Counter[bytes], k: int) -> None:
+def judge(db: Database, told: Counter[bytes], k: int, *, sliced: bool) -> None:
     """Exactly k were admitted, their usage is all there is, and nothing is left."""
     assert told[ADMITTED] == k
     taken, back = db.read(lambda tx: tx.rows(SLICES))[0]
     print(f"k = {k}: {taken} times a slice was taken, {back} times one was given back")
-    assert db.read(lambda tx: tx.rows("SELECT COUNT(*) FROM usage"))[0][0] == k
+    assert (back > 0) == (taken > 0) == sliced
+    assert db.read(lambda tx: tx.rows("SELECT COUNT(*) FROM usage WHERE amount > 0"))[0][0] == k
     assert db.read(lambda tx: grants.balance(tx, "ten_acme", "CNY", time.time_ns())).available == 0
     assert db.read(lambda tx: tx.rows("SELECT (SELECT COUNT(*) FROM lease), (SELECT COUNT(*) FROM open_hold)")) == [(0, 0)]
     assert db.read(disagreements) == []
@@ -98,7 +110,7 @@ def test_on_sqlite(in_memory: Path, nursery: Nursery, servers: int, k: int) -> N
     """One server, and four of one home, take slices of the credit and give them back until the last request is admitted."""
     place = str(in_memory / "millrace.db")
     db = open_database(place)
-    judge(db, storm(nursery, db, place, in_memory, k, servers, 1), k)
+    judge(db, storm(nursery, db, place, in_memory, k, servers, 1), k, sliced=servers > 1 and k >= MANY)
     db.close()
 
 
@@ -107,5 +119,15 @@ def test_on_postgresql(in_memory: Path, nursery: Nursery, crashing: postgres.Ser
     """The same for four servers in two homes."""
     place = crashing.url(crashing.new_database(crashing.migrated))
     db = open_database(place)
-    judge(db, storm(nursery, db, place, in_memory, k, 4, 2), k)
+    judge(db, storm(nursery, db, place, in_memory, k, 4, 2), k, sliced=k >= MANY)
+    db.close()
+
+
+def test_what_a_dead_server_had_comes_back(in_memory: Path, nursery: Nursery, crashing: postgres.Server) -> None:
+    """A machine that is gone had a slice of the credit: nobody is refused for that; he is told to wait, and then admitted."""
+    place = crashing.url(crashing.new_database(crashing.migrated))
+    db = open_database(place)
+    told = storm(nursery, db, place, in_memory, MANY, 4, 4, dead=True)
+    print(f"{told[TOLD_TO_WAIT]} times somebody was told to wait")
+    judge(db, told, MANY, sliced=True)
     db.close()

@@ -1,15 +1,19 @@
 """Kill gateways for as long as you like: `make torture MINUTES=30`, or `python -m tests.races.torture --minutes 30 --seed 7`.
 
-Lanes run beside each other, each with a database of its own that lives for a round: one server on SQLite, four on SQLite, four
-in two homes on PostgreSQL. After each round all that clients got is compared with the books, and the books are audited. Exit
-code 1 when anything was wrong; what it was done with stays where it is.
+Lanes run beside each other, each with a database of its own that lives for a round. In three of them processes that are nothing
+but books are killed, as fast as they can be born: one on SQLite, four on SQLite, four in two homes on PostgreSQL. In the fourth
+whole gateways under paced streams are. After each round all that clients got is compared with the books, and the books are
+audited. Exit code 1 when anything was wrong; what it was done with stays where it is.
 """
 
 import argparse
 import asyncio
 import atexit
+import itertools
+import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -20,11 +24,16 @@ from typing import Final
 
 from tests import postgres
 from tests.races.arena import Arena, Plan
+from tests.races.cloud import Cloud, Upstream
+from tests.races.gateways import PACE_MS, TOKENS, Fleet, fleet, on_postgresql
 from tests.races.nursery import Nursery
+from tests.races.test_kill_workers import workers_of
 from tests.races.verdict import SHOWN, Tally
 
 ROUND_S: Final = 60.0
 PROGRESS_S: Final = 10.0
+STREAMS: Final = 60
+"""Of a whole gateway, at each of its lives."""
 
 ONE: Final = Plan("one server, SQLite")
 MANY: Final = Plan("four servers, SQLite", gateways=4, lease_s=0.5, pace_s=0.05)
@@ -37,6 +46,7 @@ class Torture:
     def __init__(self, seed: int, folder: Path, until: Callable[["Torture"], bool]) -> None:
         self.seed = seed
         self.findings: list[str] = []
+        self.wrong = 0
         self.tally = Tally()
         self._folder = folder
         self._done: Counter[str] = Counter()
@@ -59,7 +69,7 @@ class Torture:
         return time.monotonic() - self._begun
 
     async def run(self) -> None:
-        lanes = asyncio.gather(self._lane(ONE), self._lane(MANY), self._lane(FAR))
+        lanes = asyncio.gather(*(self._lane(plan) for plan in (ONE, MANY, FAR)), self._lane_of_gateways())
         telling = asyncio.create_task(self._tell())
         try:
             await lanes
@@ -79,8 +89,51 @@ class Torture:
         while not self._until(self):
             await self._round(plan)
 
+    async def _lane_of_gateways(self) -> None:
+        for number in itertools.count():
+            if self._until(self):
+                return
+            await self._round_of_gateways(("one gateway", "two workers", "two gateways, PostgreSQL")[number % 3])
+
+    async def _round_of_gateways(self, kind: str) -> None:
+        """One home's life, or that of two."""
+        folder = Path(tempfile.mkdtemp(prefix="gateways-", dir=self._folder))
+        server = await asyncio.to_thread(_started) if kind.endswith("PostgreSQL") else None
+        until = time.monotonic() + ROUND_S
+        with Upstream("--tokens", str(TOKENS), "--token-delay-ms", str(PACE_MS)) as upstream:
+            place = str(folder / "home" / "millrace.db") if server is None else server.url(server.new_database())
+            clouds = [Cloud(folder / "home", upstream)] if server is None else on_postgresql(folder, upstream, place)
+            opened = fleet(clouds, place, *(["--workers", "2"] if kind == "two workers" else []))
+            made = await asyncio.to_thread(opened.__enter__)
+            try:
+                while time.monotonic() < until and not self._until(self):
+                    await self._kill_one(made)
+                await made.rest([])
+                tally, findings = await asyncio.to_thread(made.examine)
+            except TimeoutError:
+                tally, findings = Tally(), ["no stream came to its first token, or the gateways never to rest; see server.log"]
+            finally:
+                await asyncio.to_thread(opened.__exit__, None, None, None)
+        self.tally.add(tally)
+        self._judge(kind, 0, folder, findings, server)
+
+    async def _kill_one(self, made: Fleet) -> None:
+        """A gateway that is started again by us, or a worker that its parent starts again."""
+        running = await made.load(STREAMS, self._chance)
+        await asyncio.sleep(self._chance.uniform(0, 0.6))
+        cloud = self._chance.choice(made.clouds)
+        workers = workers_of(cloud)
+        if workers:
+            os.kill(self._chance.choice(workers), signal.SIGKILL)
+        else:
+            await asyncio.to_thread(cloud.kill)
+        self._done["killed whole gateway"] += 1
+        await asyncio.gather(*running)
+        if not workers:
+            await asyncio.to_thread(cloud.start)
+
     async def _round(self, plan: Plan) -> None:
-        """One database's life. What is in order is thrown away."""
+        """One database's life."""
         folder = Path(tempfile.mkdtemp(prefix="arena-", dir=self._folder))
         server = await asyncio.to_thread(_started) if plan.far else None
         place = str(folder / "millrace.db") if server is None else server.url(server.new_database(server.migrated))
@@ -91,24 +144,26 @@ class Torture:
         self._running.remove(arena)
         self._done += arena.counts
         self.tally.add(arena.tally)
-        if arena.findings:
-            self._keep(arena, server)
-        else:
+        await asyncio.to_thread(self._judge, plan.name, arena.seed, folder, arena.findings, server)
+
+    def _judge(self, name: str, seed: int, folder: Path, findings: list[str], server: postgres.Server | None) -> None:
+        """What is in order is thrown away, what is not is kept."""
+        if not findings:
             shutil.rmtree(folder)
             if server is not None:
-                await asyncio.to_thread(server.remove)
-
-    def _keep(self, arena: Arena, server: postgres.Server | None) -> None:
-        where = f"{arena.folder}"
+                server.remove()
+            return
+        where = f"{folder}"
         if server is not None:
             server.stop()
             atexit.unregister(server.remove)
             where += f", the database in {server.folder}"
-        told = arena.findings[:SHOWN]
-        if len(arena.findings) > SHOWN:
-            told.append(f"… and {len(arena.findings) - SHOWN} more")
-        self.findings += [f"{arena.plan.name}, seed {arena.seed}, kept in {where}:", *(f"  {one}" for one in told)]
-        print("\n".join(self.findings[-len(told) - 1 :]), flush=True)
+        self.wrong += len(findings)
+        told = [f"{name}, seed {seed}, kept in {where}:", *(f"  {one}" for one in findings[:SHOWN])]
+        if len(findings) > SHOWN:
+            told.append(f"  … and {len(findings) - SHOWN} more")
+        self.findings += told
+        print("\n".join(told), flush=True)
 
     async def _tell(self) -> None:
         while True:
@@ -116,7 +171,7 @@ class Torture:
             counts = self.counts
             print(
                 f"{self.seconds:6.0f} s  {self.kills:7,} kills  {counts['paused']:6,} pauses  {counts['fenced']:5,} fenced  "
-                f"{self.tally.requests:9,} requests judged  {len(self.findings)} findings",
+                f"{self.tally.requests:9,} requests judged  {self.wrong} wrong",
                 flush=True,
             )
 

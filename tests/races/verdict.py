@@ -18,7 +18,7 @@ class Knowledge:
     """What the clients of one victim know, from its pipe, record by record."""
 
     def __init__(self) -> None:
-        self.open = False
+        self.epoch = 0
         self.not_now = False
         self.fenced = 0
         self.held: dict[str, int] = {}
@@ -48,11 +48,11 @@ class Knowledge:
             self._flushing, self._fresh = self._fresh, {}
         elif told is Told.FLUSHED:
             self.flushed |= self._flushing
-        elif told is Told.FENCED:
-            self.fenced += 1
+        elif told is Told.NOT_NOW:
+            self.not_now = True
         else:
-            self.open = told is Told.OPEN
-            self.not_now = told is Told.NOT_NOW
+            self.fenced += told is Told.FENCED
+            self.epoch = number
 
 
 class Request(NamedTuple):

@@ -182,7 +182,8 @@ def test_a_postgresql_database_is_opened_by_its_url(url: str) -> None:
     [
         "postgresql://ann:hunter2@host", "postgresql://ann:hunter2@host/", "postgresql://ann:hunter2@host:port/db",
         "postgresql://ann:hunter2@host/db?nonsense=1", "postgresql://ann:hunter2%zz@host/db",
-        "postgresql://ann:hunter2@host/a b", "postgresql://ann:hunter2@[::1/db", "postgresql://ann:hunter2@host/db?sslmode",
+        "postgresql://ann:4@hunter2@host/db", "postgresql://ann:hunter2@host/a b", "postgresql://ann:hunter2@[::1/db",
+        "postgresql://ann:hunter2@host/db?sslmode",
     ],
 )  # fmt: skip
 def test_a_bad_postgresql_url_is_refused_unseen(url: str) -> None:

@@ -4,10 +4,10 @@ import contextlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from json import dumps
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from millrace.base.errors import Reason, Refusal
 from millrace.store.transaction import Conflict, Lost, Scalar, Tx, Value, Values
@@ -32,6 +32,9 @@ UNAVAILABLE = (
     apsw.BusyError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.CorruptError,
     apsw.NotADBError, apsw.LockedError, apsw.PermissionsError, apsw.NoMemError,
 )
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class SqliteTx:
@@ -61,12 +64,16 @@ class SqliteTx:
         return self._connection.changes()
 
     def run_many(self, sql: str, values: Sequence[Values]) -> None:
+        if not values:
+            return
         try:
             self._connection.executemany(translate(sql), values)
         except apsw.ConstraintError as error:
             raise Conflict(str(error)) from error
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> None:
+        if not rows:
+            return
         try:
             self._connection.executemany(_insertion(table, tuple(columns)), rows)
         except apsw.ConstraintError as error:
@@ -133,8 +140,12 @@ def _bound(values: dict[str, Value]) -> dict[str, Scalar]:
     """Parameters as SQLite takes them: lists as JSON. Nearly always there is none, and then nothing is copied."""
     for value in values.values():
         if isinstance(value, list | tuple):
-            return {name: dumps(one) if isinstance(one, list | tuple) else one for name, one in values.items()}  # type: ignore[misc]
+            return {name: _json(one) if isinstance(one, list | tuple) else one for name, one in values.items()}  # type: ignore[misc]
     return values  # type: ignore[return-value]
+
+
+def _json(values: Sequence[Scalar]) -> str:
+    return _encode(values).decode()
 
 
 def library_version() -> tuple[int, ...]:

@@ -27,7 +27,10 @@ def is_postgres(url: str) -> bool:
 
 
 def is_postgres_url(url: str) -> bool:
-    """Whether libpq will understand it, with one host or several, and a database named."""
+    """Whether libpq will understand it, with one host or several, and a database named.
+
+    An '@' in a password is written %40: libpq takes what follows the first one for the host, and hosts are shown.
+    """
     if not is_postgres(url) or _NOT_IN_URLS.search(url):
         return False
     try:
@@ -37,6 +40,6 @@ def is_postgres_url(url: str) -> bool:
         return False
     hosts = parts.netloc.rpartition("@")[2].split(",")
     return (
-        len(parts.path) > 1 and "/" not in parts.path[1:] and not parts.fragment
+        len(parts.path) > 1 and "/" not in parts.path[1:] and not parts.fragment and parts.netloc.count("@") <= 1
         and all(_HOST.fullmatch(host) for host in hosts) and all(name in _OPTIONS for name, _ in asked)
     )  # fmt: skip

@@ -158,3 +158,21 @@ def test_a_stream_waits_for_the_lease_and_not_for_ever(tmp_path: Path, clock: Fa
         asyncio.run(life.until_renewed())
     assert refused.value.reason is Reason.STORE_UNAVAILABLE
     assert clock.monotonic() - before >= 2 * LEASE_NS
+
+
+def test_a_number_that_is_given_out_again_has_one_lock(tmp_path: Path, clock: FakeClock) -> None:
+    """Who had it first leaves its own lock, not the one of the server that has the number now."""
+    first, second = Life(tmp_path, clock), Life(tmp_path, clock)
+    first.lock(7)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(second.lock, 7)
+        while not waiting.running():
+            pass
+        first.lock(8)
+        waiting.result(timeout=10)
+    assert (lock_is_free(tmp_path, 7), lock_is_free(tmp_path, 8)) == (False, False)
+    third = Life(tmp_path, clock)
+    tmp_path.joinpath("00000007.lock").unlink()
+    third.lock(7)
+    second.unlock()
+    assert not lock_is_free(tmp_path, 7)

@@ -10,6 +10,7 @@ from tests.money.house import House, outcome, payer, request
 from tests.money.memory import MemoryDatabase, bury, disk_full
 
 from millrace.base.errors import Reason, Refusal
+from millrace.base.money import NANO
 from millrace.generation.chunk import NO_TOKENS, CountedBy, TokenCounts
 from millrace.money.billing.books import Books
 from millrace.money.billing.handle import Hold
@@ -351,5 +352,66 @@ def test_credit_that_lies_with_a_silent_server_is_waited_for_and_then_503(cloud:
         await far.sweep()
         await far.hold(request(90), payer("acme"), cloud.house.price["tiny"], 9_500, 0)
         assert cloud.house.disagreements() == []
+
+    play(scene)
+
+
+def test_what_the_release_before_left_is_settled_by_its_journal(cloud: Cloud) -> None:
+    """Its epochs have no home: there was one server then, in one folder, and its journal lies there."""
+
+    async def scene() -> None:
+        one = await cloud.server("a")
+        release(one, await cloud.hold(one, 1), 20, 10)
+        bury(one)
+        cloud.house.tx.run("UPDATE epoch SET home = '', slot = 0, lease_until = 0 WHERE number = :number", number=one.epoch)
+        cloud.house.clock.advance(1)
+        await cloud.server("a")
+        assert (cloud.billed(1), cloud.late()) == ((100, 10, 10), [])
+        assert cloud.house.disagreements() == []
+
+    play(scene)
+
+
+def test_a_hold_that_cannot_be_resolved_keeps_nobody_from_starting(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    """The others of its epoch are settled, it is said with its place, and each sweep tries again until it can be."""
+
+    async def scene() -> None:
+        one = Books(Away(cloud.house), cloud.folder / "a", cloud.house.clock)
+        await one.open()
+        for number in (1, 2):
+            release(one, await cloud.hold(one, number), 20, 10)
+        bury(one)
+        broken = "UPDATE open_hold SET amount = amount + :more WHERE request_id = :id"
+        cloud.house.tx.run(broken, id=request(1), more=-NANO // 4)
+        alone = Books(Away(cloud.house), cloud.folder / "a", cloud.house.clock)
+        assert (await alone.open()).settled == 1
+        assert (cloud.billed(1), cloud.billed(2)) == (None, (100, 10, 10))
+        assert "could not be resolved" in caplog.text
+        cloud.house.tx.run(broken, id=request(1), more=NANO // 4)
+        await alone.sweep()
+        assert cloud.billed(1) == (100, 10, 10)
+        await alone.close()
+
+    play(scene)
+
+
+def test_who_is_alone_but_for_a_worker_of_the_server_before_settles_what_that_leaves(cloud: Cloud) -> None:
+    """A worker outlives its killed parent for some seconds: a server that starts meanwhile renews its lease, and takes over."""
+
+    async def scene() -> None:
+        orphan = Books(Away(cloud.house), cloud.folder / "a", cloud.house.clock, shared=True)
+        await orphan.open()
+        release(orphan, await cloud.hold(orphan, 1), 20, 10)
+        alone = Books(Away(cloud.house), cloud.folder / "a", cloud.house.clock)
+        await alone.open()
+        assert alone.shared
+        bury(orphan)
+        await alone.sweep()
+        assert cloud.billed(1) == (100, 10, 10)
+        await alone.close()
+        last = Books(Away(cloud.house), cloud.folder / "a", cloud.house.clock)
+        await last.open()
+        assert not last.shared
+        await last.close()
 
     play(scene)

@@ -232,10 +232,10 @@ def test_a_refused_item_leaves_its_neighbours(books: Ledger) -> None:
 def test_make_raises_what_was_refused(books: Ledger) -> None:
     """`make` takes a repetition for done, `make_new` does not; both raise any other refusal."""
     entry = Entry(id="a", kind="single", amount=5, at=0, debit="cash", credit="purse")
-    ledger.make_new(books.tx, entry)
+    ledger.make_new(books.tx, [entry])
     ledger.make(books.tx, entry)
     with pytest.raises(Refused, match="exists"):
-        ledger.make_new(books.tx, entry)
+        ledger.make_new(books.tx, [entry])
     with pytest.raises(Refused, match="exceeds_credit"):
         ledger.transfer(books.tx, id="b", debit="purse", credit="income", amount=6, at=0)
 
@@ -243,13 +243,13 @@ def test_make_raises_what_was_refused(books: Ledger) -> None:
 def test_pendings_are_found_among_other_transfers(books: Ledger) -> None:
     """A single transfer is none, and an id that nobody used is passed over."""
     single = Entry(id="a", kind="single", amount=5, at=0, debit="cash", credit="purse")
-    ledger.make_new(books.tx, single)
+    ledger.make_new(books.tx, [single])
     pending = _pend(books.tx)
     assert ledger.pendings(books.tx, ["a", pending, "z"]) == {pending: Pending("purse", "income", 3)}
 
 
 def _pend(tx: Tx) -> str:
-    ledger.make_new(tx, Entry(id="p", kind="pending", amount=3, at=0, debit="purse", credit="income"))
+    ledger.make_new(tx, [Entry(id="p", kind="pending", amount=3, at=0, debit="purse", credit="income")])
     return "p"
 
 

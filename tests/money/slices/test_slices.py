@@ -243,3 +243,21 @@ def test_a_batch_over_several_slices_is_exact(two: Two) -> None:
     again = two.house.ask(*(structs.replace(order, request_id=request(500 + n)) for n, order in enumerate(orders)), ours=two.b)
     assert all(isinstance(answer, Refusal) for answer in again)
     assert two.house.disagreements() == []
+
+
+def test_a_slice_given_back_and_wanted_again_at_once_is_not_lost(two: Two) -> None:
+    """The heartbeat and a hold in one batch: whatever is in a slice has a lease that says so."""
+    two.hold(two.a, 1, 100)
+    two.settle(two.a, 1, 100)
+    two.house.clock.advance(1)
+    wanted = ToHold(
+        request_id=request(2), payer=payer("acme"), price=two.house.price["tiny"], input_bound=100, output_bound=0
+    )
+    _, held = two.house.ask(ToTend(), wanted, ours=two.a)
+    assert not isinstance(held, Exception), held
+    two.settle(two.a, 2, 100)
+    assert two.slice_of(two.a) == 0 or [epoch for epoch, _ in two.slices()] == [two.a.epoch]
+    two.tend(two.a, everything=True)
+    assert (two.slice_of(two.a), two.free("grant/gr_0001")) == (0, 7_800)
+    assert two.house.balance("acme").available == 7_800 * MILLI
+    assert two.house.disagreements() == []

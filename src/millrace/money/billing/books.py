@@ -119,6 +119,7 @@ class Books:
         await self._begin()
         self.recovery = await self._succession.take_over(self.epoch)
         await self._succession.tidy(self.epoch)
+        self.shared = self.shared or await self._succession.has_neighbours(self.epoch)
         return self.recovery
 
     async def close(self) -> None:
@@ -218,9 +219,7 @@ class Books:
         return await asyncio.shield(self._go_on(hold.request_id, refused=True))
 
     async def sweep(self) -> int:
-        """Settle what could not be, resolve what nobody waits for any more, take the dead over, expire grants and kept
-        answers; returns how many holds.
-        """
+        """Settle what could not be, resolve orphans, take the dead over, expire grants and answers; returns how many holds."""
         return 0 if self._journal is None else await self._sweep(self._journal)
 
     async def tend(self) -> None:
@@ -290,16 +289,19 @@ class Books:
     async def _begin(self) -> None:
         """A new epoch with a journal of its own; whoever shares the folder sees at once that it lives."""
         asked_at = self._clock.monotonic()
-        begun = await self._db.write(
-            lambda tx: epochs.begin(
-                tx, now=tx.now(self._clock.now()), lease_now=tx.now(asked_at), home=self._life.home, lock=self._life.lock,
-                lease_ns=self._lease_ns,
-            )
-        )  # fmt: skip
+        try:
+            begun = await self._db.write(lambda tx: self._begun(tx, asked_at))
+        except BaseException:
+            self._life.unlock()  # the number may be given out again
+            raise
         self._journal = self._make_journal(self._folder, begun.number)
         self._flushed = {}
         self._ours = Ours(epoch=begun.number, slot=begun.slot)
         self._life.renewed(asked_at)
+
+    def _begun(self, tx: Tx, asked_at: int) -> epochs.Begun:
+        now, home, lock = tx.now(self._clock.now()), self._life.home, self._life.lock
+        return epochs.begin(tx, now=now, lease_now=tx.now(asked_at), home=home, lock=lock, lease_ns=self._lease_ns)
 
     async def _begin_again(self) -> None:
         """After being fenced; whoever finds it out first does it, the others wait."""
@@ -373,7 +375,7 @@ class Books:
             some = orphans[start : start + RESOLVED_AT_ONCE]
             rows = await asyncio.gather(*(self._resolve_orphan(orphan, journal) for orphan in some), return_exceptions=True)
             log_failures(rows)
-        if self.shared:
+        if self.shared or self._succession.taken:
             self.recovery += await self._succession.take_over(self.epoch)
         await self._db.write(lambda tx: grants.expire(tx, tx.now(self._clock.now())))
         await self._db.write(lambda tx: idempotency.expire(tx, tx.now(self._clock.now())))

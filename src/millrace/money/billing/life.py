@@ -56,17 +56,27 @@ class Life:
         """What an epoch is marked with. With other machines about, a free lock says nothing of what another kernel runs."""
 
     def lock(self, epoch: int) -> None:
-        """Take the epoch's lock, and leave the one before; no child of ours inherits it."""
+        """Take the epoch's lock, and leave the one before; no child of ours inherits it.
+
+        A number whose transaction was lost is given out again: the file that the first one had may go while we wait for it.
+        """
         self.unlock()
-        descriptor = os.open(_lock_path(self._folder, epoch), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # a neighbour that looks whether it is free has it for microseconds
+        path, locked = _lock_path(self._folder, epoch), False
+        while not locked:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # a neighbour that looks whether it is free has it for microseconds
+            locked = _is_at(path, descriptor)
+            if not locked:
+                os.close(descriptor)
         self._lock = epoch, descriptor
 
     def unlock(self) -> None:
         if self._lock is not None:
             epoch, descriptor = self._lock
             self._lock = None
-            _lock_path(self._folder, epoch).unlink(missing_ok=True)
+            path = _lock_path(self._folder, epoch)
+            if _is_at(path, descriptor):
+                path.unlink(missing_ok=True)
             os.close(descriptor)
 
     def renewed(self, asked_at: int) -> None:
@@ -91,8 +101,10 @@ class Life:
             await self._clock.sleep(RELEASE_EVERY_S)
 
     def is_near(self, home: str) -> bool:
-        """Whether the journal of an epoch with that home lies in our folder."""
-        return home.partition("@")[0] == self._id
+        """Whether the journal of an epoch with that home lies in our folder. One without a home is from before homes were
+        noted: then there was one server, in one folder.
+        """
+        return home.partition("@")[0] in (self._id, "")
 
     def is_dead(self, other: Other, lease_now: int) -> bool:
         """Whether an epoch may be taken over now: nobody has it, or whoever took it over is dead too."""
@@ -128,6 +140,14 @@ def clear(folder: Path, epoch: int) -> None:
     """Take away what an epoch left in the folder."""
     for path in folder.glob(f"{epoch:08d}[-.]*"):
         path.unlink(missing_ok=True)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one that has that name now."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _lock_path(folder: Path, epoch: int) -> Path:

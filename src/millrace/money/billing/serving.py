@@ -42,6 +42,8 @@ def serve(tx: Tx, orders: Sequence[Order], ours: Ours, now: int) -> list[Any]:
     taken = _claim(tx, kinds, desk)
     _load(tx, kinds, desk)
     answers = [_answer(desk, order, taken) for order in orders]
+    for tending in kinds.tending:  # after the holds: one that was promised a slice finds it there
+        _tend(desk, tending)
     _save(tx, desk)
     _end_claims(tx, orders, answers)
     for order in kinds.flushes:
@@ -56,7 +58,7 @@ class _Kinds(NamedTuple):
     extensions: list[ToExtend]
     settlements: list[ToSettle]
     flushes: list[ToFlush]
-    tending: bool
+    tending: list[ToTend]
 
     @property
     def drawing(self) -> list[ToHold | ToExtend]:
@@ -73,7 +75,7 @@ def _by_kind(orders: Sequence[Order]) -> _Kinds:
     found: dict[type, list[Any]] = {kind: [] for kind in (ToHold, ToExtend, ToSettle, ToFlush, ToTend)}
     for order in orders:
         found[type(order)].append(order)
-    return _Kinds(found[ToHold], found[ToExtend], found[ToSettle], found[ToFlush], bool(found[ToTend]))
+    return _Kinds(found[ToHold], found[ToExtend], found[ToSettle], found[ToFlush], found[ToTend])
 
 
 def _answer(desk: Desk, order: Order, taken: Mapping[str, Exception]) -> object:
@@ -83,10 +85,7 @@ def _answer(desk: Desk, order: Order, taken: Mapping[str, Exception]) -> object:
         return desk.settle(order)
     if isinstance(order, ToExtend):
         return desk.extend(order)
-    if isinstance(order, ToTend):
-        _tend(desk, order)
-        return desk.ours.living
-    return None
+    return desk.ours.living if isinstance(order, ToTend) else None
 
 
 def _tend(desk: Desk, order: ToTend) -> None:
@@ -129,6 +128,7 @@ def _load(tx: Tx, kinds: _Kinds, desk: Desk) -> None:
     _load_slices(tx, kinds, desk)
     used_up = _load_sources(tx, kinds, desk)
     _lock_accounts(tx, kinds, desk)
+    _look_again(tx, kinds, desk)
     grants.forget(tx, [one for one in used_up if desk.sheet.accounts[one.account].unspent == 0])
     _load_budgets(tx, kinds, desk)
     _load_buckets(tx, kinds, desk)
@@ -259,6 +259,19 @@ def _lock_accounts(tx: Tx, kinds: _Kinds, desk: Desk) -> None:
         desk.sheet.add(account)
     for accounts in desk.sources.values():
         accounts[:] = [account for account in accounts if account in desk.sheet.accounts]
+
+
+def _look_again(tx: Tx, kinds: _Kinds, desk: Desk) -> None:
+    """Where too little is left: until the accounts were locked another server may have taken a slice that was not there before,
+    so nobody is told that there is no credit before these are known.
+    """
+    short = {
+        purse for purse, orders in _by_payer(kinds).items()
+        if _need(desk, orders) > sum(desk.sheet.accounts[account].free for account in desk.sources[purse])
+    }  # fmt: skip
+    for one in slices.of_tenants(tx, {tenant for tenant, _ in short}):
+        if one.epoch != desk.ours.epoch:
+            desk.slices[one.account] = one
 
 
 def _may_slice(desk: Desk, account: str) -> bool:

@@ -64,8 +64,9 @@ class Succession:
         for other in await asyncio.to_thread(self._db.read, partial(self._dead, ours=ours)):
             if await self._db.write(partial(self._fence, other=other, ours=ours)):
                 _log.info("epoch %d is dead: this server settles what it left", other.number)
-        for number, home in await asyncio.to_thread(self._db.read, partial(epochs.taken, taker=ours)):
-            self.taken |= {number}
+        left = await asyncio.to_thread(self._db.read, partial(epochs.taken, taker=ours))
+        self.taken = frozenset(number for number, _ in left)
+        for number, home in left:
             found += await self._resolve_left(number, home)
             await self._ask(ToTend())
             if await self._db.write(partial(self._end, number=number)):
@@ -73,6 +74,12 @@ class Succession:
                 if self._life.is_near(home) and lock_is_free(self._folder, number):
                     await self._put_away(number)
         return found
+
+    async def has_neighbours(self, ours: int) -> bool:
+        """Whether another server of this home still runs, such as a worker that outlives its killed parent for some seconds."""
+        lease_now = self._clock.monotonic()
+        others = await asyncio.to_thread(self._db.read, partial(epochs.others, number=ours, lease_now=lease_now))
+        return any(other.home == self._life.home and other.taken_by != ours for other in others)
 
     async def tidy(self, ours: int) -> None:
         """Put away the files of epochs that are over."""
@@ -100,7 +107,9 @@ class Succession:
         return epochs.end(tx, number, tx.now(self._clock.now()))
 
     async def _resolve_left(self, epoch: int, home: str) -> Recovery:
-        """By the journal where it lies in our folder and by what was flushed last, whichever knows more."""
+        """By the journal where it lies in our folder and by what was flushed last, whichever knows more. A hold that cannot be
+        resolved keeps its epoch from ending, and neither the others nor this server's start.
+        """
         marks = await asyncio.to_thread(watermarks, self._folder, epoch) if self._life.is_near(home) else {}
         found, after = Recovery(), ""
         while left := await asyncio.to_thread(
@@ -110,7 +119,10 @@ class Succession:
             orders = [
                 of_the_dead(request_id, _further(marks.get(id_bytes(request_id)), flushed)) for request_id, flushed in left
             ]
-            rows: list[Usage] = await asyncio.gather(*(self._ask(order) for order in orders))
+            answers = await asyncio.gather(*(self._ask(order) for order in orders), return_exceptions=True)
+            _raise_outage(answers)
+            log_failures(answers)
+            rows = [answer for answer in answers if isinstance(answer, Usage)]
             billed = sum(row.tokens != NO_TOKENS for row in rows)
             found += Recovery(billed, len(rows) - billed, sum(row.waived for row in rows))
         return found
@@ -141,6 +153,13 @@ def _how_far(mark: Watermark) -> tuple[bool, int, int]:
 
 def _recorded(mark: Watermark) -> int:
     return mark.recorded.input + mark.recorded.output
+
+
+def _raise_outage(results: Sequence[object]) -> None:
+    """Where the database is away, or this server is fenced, nobody goes on."""
+    for result in results:
+        if isinstance(result, Refusal):
+            raise result
 
 
 def log_failures(results: Sequence[object]) -> None:

@@ -9,6 +9,10 @@ VALUES (:tenant_id, :currency, :priority, COALESCE(:expires_at, 9223372036854775
 -- name: delete_live
 DELETE FROM live_grant WHERE account = :account AND tenant_id = :tenant_id;
 
+-- name: delete_live @postgresql
+DELETE FROM live_grant USING unnest(:account...::text[], :tenant_id...::text[]) AS v (account, tenant_id)
+WHERE live_grant.account = v.account AND live_grant.tenant_id = v.tenant_id;
+
 -- name: by_id
 SELECT id, tenant_id, amount, currency, funding, priority, expires_at, idempotency_key, created_at
 FROM credit_grant WHERE id = :id;

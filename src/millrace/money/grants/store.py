@@ -128,20 +128,25 @@ def expire(tx: Tx, now: int) -> int:
 
     What a running request holds stays with it. What it gives back is taken at a later call, under an id of its own.
     """
-    taken = 0
     expired = tx.rows(_SQL["expired"], now=now, limit=EXPIRED_AT_ONCE)
     standing = {one.id: one for one in ledger.lock(tx, [account for *_, account in expired])}
-    for grant_id, tenant_id, currency, funding, account in expired:
+    entries: list[Entry] = []
+    targets: set[tuple[str, str]] = set()
+    for grant_id, _, currency, funding, account in expired:
         left, debited = standing[account].available, standing[account].debits_posted
         if left:
             to = _EXPIRED_TO[Funding(funding)](currency)
-            ledger.open_account(tx, to, currency, overdraft=None)
+            targets.add((to, currency))
             entry_id = f"{grant_id}/expired/{debited}"
-            ledger.make_new(tx, Entry(id=entry_id, kind="single", debit=account, credit=to, amount=left, at=now))
-            taken += 1
-        if not standing[account].debits_pending:
-            tx.run(_SQL["delete_live"], tenant_id=tenant_id, account=account)
-    return taken
+            entries.append(Entry(id=entry_id, kind="single", debit=account, credit=to, amount=left, at=now))
+    for to, currency in sorted(targets):
+        ledger.open_account(tx, to, currency, overdraft=None)
+    ledger.make_new(tx, entries)
+    tx.run_many(_SQL["delete_live"], [
+        {"tenant_id": tenant_id, "account": account}
+        for _, tenant_id, _, _, account in expired if not standing[account].debits_pending
+    ])  # fmt: skip
+    return len(entries)
 
 
 def _fund(tx: Tx, grant: Grant, source: str, account: str) -> None:

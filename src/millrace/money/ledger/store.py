@@ -62,11 +62,11 @@ def make(tx: Tx, entry: Entry) -> None:
         raise Refused(entry, answer)
 
 
-def make_new(tx: Tx, entry: Entry) -> None:
-    """`make` for a transfer that cannot exist yet: raises `Refused` if it does."""
-    (answer,) = apply(tx, [entry])
-    if answer is not Answer.OK:
-        raise Refused(entry, answer)
+def make_new(tx: Tx, entries: list[Entry]) -> None:
+    """`make` for transfers that cannot exist yet: raises `Refused` if one does."""
+    for entry, answer in zip(entries, apply(tx, entries), strict=True):
+        if answer is not Answer.OK:
+            raise Refused(entry, answer)
 
 
 def transfer(tx: Tx, *, id: str, debit: str, credit: str, amount: int, at: int) -> None:  # noqa: A002 - its name everywhere
