@@ -1,11 +1,13 @@
 """Identifiers name what they are, sort by time and survive a fixed-size record."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.base.clock import FakeClock
-from millrace.base.ids import Ids, id_bytes, id_from_bytes
+from millrace.base.ids import Entropy, Ids, id_bytes, id_from_bytes
 
 
 @given(st.binary(min_size=16, max_size=16), st.sampled_from(["req", "ten", "a_b"]))
@@ -67,3 +69,28 @@ def test_only_sixteen_bytes_make_an_identifier() -> None:
     """Longer bytes are refused rather than cut."""
     with pytest.raises(ValueError, match="16 bytes"):
         id_from_bytes("req", b"\x01" * 17)
+
+
+def test_random_bytes_are_given_out_once() -> None:
+    """Also when more is asked for than was drawn, and by another size in between."""
+    entropy = Entropy()
+    drawn = [entropy(10) for _ in range(1_000)]
+    assert len(set(drawn)) == 1_000
+    assert {len(one) for one in drawn} == {10}
+    assert len(entropy(16)) == 16
+    assert entropy(10) not in drawn
+
+
+def test_a_forked_process_draws_its_own() -> None:
+    """What its parent had drawn and not yet given out is the parent's."""
+    entropy = Entropy()
+    entropy(10)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, entropy(10))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) != entropy(10)
+    os.close(reading)
+    os.close(writing)

@@ -404,3 +404,23 @@ def test_a_text_completion_streams_and_is_billed_like_a_chat(play: Scene) -> Non
         assert answer.frames[-2]["choices"][0]["finish_reason"] == "length"
 
     play(scene)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_waits_for_a_database_that_is_away_for_a_moment(play: Scene, stream: bool) -> None:
+    """Made while the lease could not be renewed, it leaves as soon as that is, whole or as a stream, and is not lost."""
+
+    async def scene(world: Any) -> None:
+        world.books.shared = True
+        asked = asyncio.create_task(world.chat(stream=stream))
+        turns = 0
+        while not asked.done():
+            await asyncio.sleep(0)
+            turns += bool(world.inference.running) and not world.books.may_release
+            if turns == 100:
+                world.books._life.renewed(world.clock.monotonic())
+        answer = await asked
+        assert (turns, answer.status) == (100, 200)
+        assert (await world.receipt(answer))["tokens"]["output"] == 8
+
+    play(scene, script=FakeScript(tokens=8, first_token_delay_s=6))

@@ -1,7 +1,7 @@
 """Identifiers: a prefix that says what it names, and 128 bits that sort by time (RFC 9562, UUID version 7)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from millrace.base.clock import Clock
 
@@ -9,18 +9,38 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower cas
 _DIGITS = 26  # 26 × 5 bits hold 128
 _FIRST_MAX = "7"  # and 2 more, which are 0
 _BYTES = 16
+_AT_ONCE = 256  # identifiers for which random bytes are drawn
 _PAIRS = [one + other for one in _ALPHABET for other in _ALPHABET]  # two digits at a time take half as long
 _SHIFTS = range(5 * (_DIGITS - 2), -1, -10)
 _LETTERS = frozenset(_ALPHABET)
 _TO_PYTHONS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the digits that int() knows
 
 
+class Entropy:
+    """The system's random bytes, drawn for many identifiers at once: each draw lets go of the interpreter, and where another
+    thread computes (the database's writer) it takes until that pauses to have it back.
+    """
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._drawn: Iterator[bytes] = iter(())
+
+    def __call__(self, size: int) -> bytes:
+        """Bytes that nobody else gets: not another thread, and not a process that was forked off meanwhile."""
+        found = next(self._drawn, b"") if self._pid == os.getpid() else b""
+        if len(found) == size:
+            return found
+        block = os.urandom(size * _AT_ONCE)
+        self._drawn, self._pid = iter([block[at : at + size] for at in range(size, len(block), size)]), os.getpid()
+        return block[:size]
+
+
 class Ids:
     """Makes identifiers such as `req_01k8…`; unique by 74 random bits within each millisecond."""
 
-    def __init__(self, clock: Clock, entropy: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, clock: Clock, entropy: Callable[[int], bytes] | None = None) -> None:
         self._clock = clock
-        self._entropy = entropy
+        self._entropy = Entropy() if entropy is None else entropy
 
     def new(self, prefix: str) -> str:
         milliseconds = self._clock.now() // 1_000_000

@@ -319,6 +319,7 @@ async def _collect(run: Run, admitted: Admitted) -> tuple[Collected, TokenCounts
 
 async def _deliver_whole(run: Run, body: bytes, counts: TokenCounts, counted_by: CountedBy) -> Outcome:
     """Write down, send, note that it left: an answer that does not leave costs nothing."""
+    await run.until_releasable()
     run.record(counts, counted_by)
     if not await run.exchange.answer(body):
         run.client_gone()

@@ -33,8 +33,7 @@ class Run:
     async def release(self, frame: bytes, chunk: Chunk) -> bool:
         """Write down what the frame brings the request to, send it, and note that it left. False: the client is gone."""
         await self.rolling.cover(chunk.counts.output)
-        if not self._books.may_release:
-            await self._books.renewed()
+        await self.until_releasable()
         self.record(chunk.counts, chunk.counted_by)
         if not await self.exchange.write(frame):
             return False
@@ -42,6 +41,11 @@ class Run:
         if self.keyed is not None:
             self.keyed.keep(frame)
         return True
+
+    async def until_releasable(self) -> None:
+        """Return when nobody can have taken this server over. Raises STORE_UNAVAILABLE when the database is away for long."""
+        if not self._books.may_release:
+            await self._books.renewed()
 
     def record(self, counts: TokenCounts, counted_by: CountedBy) -> None:
         """To be called before the bytes of these counts are handed to the kernel."""

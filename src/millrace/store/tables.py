@@ -106,7 +106,7 @@ def count_on(tx: Tx) -> None:
     """After rows came with their numbers: have the database give out the numbers behind them."""
     for table, column in tx.rows(_SQL["counted_columns"]):
         tx.rows(
-            f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), MAX({column})) FROM {table} HAVING COUNT(*) > 0"  # noqa: S608
+            f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), MAX({column})) FROM {table} HAVING MAX({column}) > 0"  # noqa: S608
         )
 
 

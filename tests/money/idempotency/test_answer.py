@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from millrace.money.idempotency.answer import PIECE_BYTES, Keeping, pieces
 from millrace.money.idempotency.claim import ANSWER_BYTES_MAX
 
@@ -26,6 +28,16 @@ def test_nothing_at_all_comes_back_too() -> None:
     answered = Keeping().answered("req_1", "application/json")
     assert answered.answer is not None
     assert b"".join(pieces(answered.answer)) == b""
+
+
+def test_an_answer_whose_row_was_damaged_ends_all_the_same() -> None:
+    """What is there is unpacked, and then it is said; nobody waits for an end that does not come."""
+    keeping = Keeping()
+    keeping.add(b"x" * 3 * PIECE_BYTES)
+    answer = keeping.answered("req_1", "application/json").answer
+    assert answer is not None
+    with pytest.raises(ValueError, match="cut off"):
+        list(pieces(answer[:-5]))
 
 
 def test_an_answer_at_the_bound_is_kept_and_one_above_is_not() -> None:

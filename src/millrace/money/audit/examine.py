@@ -75,7 +75,8 @@ def _examine(db: Database, now: int, since_mark: bool, tell: Tell, heads: Sequen
         auditor.advance(Ends(mark.transfers, mark.usage))
         auditor.compare(mark)
     auditor.advance(sealed)
-    following = mark_of(auditor.replay, number=mark.number + 1 if mark else 1, usage=sealed.usage, at=now)
+    number = max(now, mark.number + 1 if mark else 1)  # its own, also when two audits run at once
+    following = mark_of(auditor.replay, number=number, usage=sealed.usage, at=now)
     changed = _note(db, auditor, following.number)
     auditor.conclude()
     checks = auditor.checks()
@@ -96,7 +97,9 @@ def _note(db: Database, auditor: Auditor, number: int) -> list[str]:
 
 
 def _leave(db: Database, mark: Mark, changed: list[str]) -> None:
-    db.write_now(lambda tx: store.write_mark(tx, mark))
+    """Of two audits at once one may find that the other cleared its notes away: then it leaves no mark."""
+    if not db.write_now(lambda tx: store.write_mark(tx, mark, len(changed))):
+        return
     for start in range(0, len(changed), WRITTEN_AT_ONCE):
         some = changed[start : start + WRITTEN_AT_ONCE]
         db.write_now(partial(store.forget_superseded, mark=mark.number, names=some))

@@ -4,6 +4,13 @@
 -- name: ends
 SELECT (SELECT COALESCE(MAX(seq), 0) FROM transfer), (SELECT COALESCE(MAX(seq), 0) FROM usage);
 
+-- name: wait_briefly
+SELECT 1;
+
+-- name: wait_briefly @postgresql
+-- While this waits for `transfer` it has `epoch`, and no server can renew its lease: less than a lease, and then again.
+SELECT set_config('lock_timeout', '1000', true);
+
 -- name: close_ranges
 SELECT 1;
 
@@ -218,8 +225,11 @@ SELECT COUNT(*) FROM credit_grant;
 SELECT number, transfers, usage, chains, waiting, at FROM audit_mark ORDER BY number DESC LIMIT 1;
 
 -- name: insert_mark
+-- One row, unless another audit that ran meanwhile took what this one had noted for unfinished.
 INSERT INTO audit_mark (number, transfers, usage, chains, waiting, at)
-VALUES (:number, :transfers, :usage, :chains, :waiting, :at);
+SELECT CAST(:number AS BIGINT), CAST(:transfers AS BIGINT), CAST(:usage AS BIGINT), CAST(:chains AS TEXT), CAST(:waiting AS TEXT),
+  CAST(:at AS BIGINT)
+WHERE (SELECT COUNT(*) FROM audit_balance WHERE mark = :number) = :balances;
 
 -- name: balances_of
 -- Those of a mark: of each name the last row up to it.

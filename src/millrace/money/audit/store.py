@@ -103,6 +103,7 @@ class EarnedDay(NamedTuple):
 
 def seal(tx: Tx) -> Ends:
     """Sequence numbers below which no row will appear any more. Needs a transaction that may write."""
+    tx.rows(_SQL["wait_briefly"])
     tx.run(_SQL["close_ranges"])
     return ends(tx)
 
@@ -272,11 +273,12 @@ def forget_superseded(tx: Tx, mark: int, names: list[str]) -> None:
     tx.run(_SQL["delete_superseded"], mark=mark, names=names)
 
 
-def write_mark(tx: Tx, mark: Mark) -> None:
-    tx.run(
+def write_mark(tx: Tx, mark: Mark, balances: int) -> bool:
+    """Make the mark count; False, and nothing done, unless that many balances are noted for it."""
+    return tx.run(
         _SQL["insert_mark"], number=mark.number, transfers=mark.transfers, usage=mark.usage,
-        chains=render_chains(mark.chains), waiting=render_waiting(mark.waiting), at=mark.at,
-    )  # fmt: skip
+        chains=render_chains(mark.chains), waiting=render_waiting(mark.waiting), at=mark.at, balances=balances,
+    ) == 1  # fmt: skip
 
 
 def usage_days(tx: Tx, after: int, until: int, start: int, end: int) -> list[UsedDay]:

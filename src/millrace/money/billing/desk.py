@@ -51,6 +51,8 @@ class Desk:
         self.prices: dict[str, PriceVersion] = {}
         self.sources: dict[Purse, list[str]] = {}
         """The accounts that a hold of the purse draws on, in that order."""
+        self.cut: set[Purse] = set()
+        """Those that may have more grants than were looked at, since the first few seemed to be enough."""
         self.ranks: dict[str, Rank] = {}
         """Of these accounts, slices excepted: what their order comes from."""
         self.budgets: dict[tuple[str, str], Budget] = {}
@@ -180,7 +182,7 @@ class Desk:
         revenue = names.revenue(price.currency, price.model, self.ours.slot)
         legs, missing = plan(self._free(purse), revenue, amount)
         if missing and missing > self._elsewhere(purse):
-            return [], _insufficient(payer, amount, missing)
+            return [], Recalling() if purse in self.cut else _insufficient(payer, amount, missing)
         if only_looking:
             return [], None
         if missing:

@@ -68,4 +68,6 @@ Order = ToHold | ToExtend | ToSettle | ToFlush | ToTend
 
 
 class Recalling(Exception):
-    """There is enough, but a part of it lies with other servers, which were asked to give it back: ask again in a moment."""
+    """There is enough, but a part of it lies with other servers, which were asked to give it back, or another server has just
+    used up what was looked at: ask again in a moment.
+    """

@@ -205,10 +205,9 @@ def _live(
     """The first live grants of each purse, and all of one for which these are not enough; of the latter, those used up."""
     tenants = {tenant for tenant, _ in asked}
     found = _by_purse(grants.live(tx, tenants, desk.now, first=SOURCES_FIRST)) if tenants else {}
-    more = {
-        purse for purse, some in found.items()
-        if len(some) == SOURCES_FIRST and sum(one.free for one in some) < _need(desk, asked.get(purse, ()))
-    }  # fmt: skip
+    desk.cut = {purse for purse, some in found.items() if len(some) == SOURCES_FIRST}
+    more = {purse for purse in desk.cut if sum(one.free for one in found[purse]) < _need(desk, asked.get(purse, ()))}
+    desk.cut -= more
     if more:
         found |= _by_purse(grants.live(tx, {tenant for tenant, _ in more}, desk.now))
     return found, [one for purse in more for one in found[purse] if one.unspent == 0]

@@ -43,9 +43,12 @@ class Keeping:
 
 
 def pieces(answer: bytes) -> Iterator[bytes]:
-    """What was kept, in pieces of PIECE_BYTES at most."""
+    """What was kept, in pieces of PIECE_BYTES at most. Raises ValueError where its end is missing."""
     unpacker = zlib.decompressobj()
     rest = answer
     while not unpacker.eof:
-        yield unpacker.decompress(rest, PIECE_BYTES)
+        piece = unpacker.decompress(rest, PIECE_BYTES)
         rest = unpacker.unconsumed_tail
+        if not (piece or rest or unpacker.eof):
+            raise ValueError("a kept answer is cut off: its row was damaged")
+        yield piece
