@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
-SLOW := tests/tidy tests/proof tests/scenarios tests/live tests/races tests/postgresql tests/browser
+# What needs a database server or a while shares the processors; what kills servers, or waits for them, has them to itself.
+LONG := tests/proof tests/scenarios tests/postgresql
+ALONE := tests/tidy tests/live tests/races tests/browser
+SLOW := $(LONG) $(ALONE)
 PURE := -n auto tests $(addprefix --ignore=,$(SLOW))
 # The pure tests make hundreds of small databases; where memory can hold them no disk is waited for.
 IN_MEMORY := $(if $(wildcard /dev/shm),TMPDIR=/dev/shm)
@@ -27,7 +30,8 @@ demo: install
 
 test: install
 	$(IN_MEMORY) $(BIN)/python -m pytest $(PURE)
-	$(BIN)/python -m pytest $(SLOW)
+	$(BIN)/python -m pytest -n auto $(LONG)
+	$(BIN)/python -m pytest $(ALONE)
 
 pure: install
 	$(IN_MEMORY) $(BIN)/python -m pytest $(PURE)
