@@ -67,7 +67,7 @@ def upstream(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]]
             """Nothing to say."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}", keys
@@ -140,7 +140,7 @@ def test_the_port() -> None:
     assert "is free" in port(Server(port=number)).detail
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(0)
-        taken = port(Server(port=silent.getsockname()[1]))
+        taken = port(Server(port=silent.getsockname()[1]), timeout_s=0.1)
     assert verdict(taken) is Verdict.FAIL
 
 

@@ -235,7 +235,7 @@ def test_spans_reach_a_collector() -> None:
             """Nothing to say."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         clock = FakeClock()
         tracer = open_tracer(Telemetry(otlp_endpoint=f"http://127.0.0.1:{server.server_port}"), clock, {})

@@ -77,12 +77,12 @@ def clock(now: int, place: Path | str) -> Finding:
     return judge_clock(now, written)
 
 
-def port(server: Server) -> Finding:
-    """Free, served by a Millrace, or taken by something else."""
+def port(server: Server, timeout_s: float = TIMEOUT_S) -> Finding:
+    """Free, served by a Millrace, or taken by something else, which may not answer at all."""
     if server.port == 0:
         return ok("port", "any free one is taken")
     root = address(server.host, server.port)
-    status, body = _get(f"{root}/healthz", {})
+    status, body = _get(f"{root}/healthz", {}, timeout_s)
     if status == 200 and b'"ok"' in body:
         return ok("port", f"a Millrace answers at {root}")
     if status is not None or _is_taken(server):
@@ -183,10 +183,10 @@ def _listed(one: Model, body: bytes) -> Finding:
     return ok(name, f"{one.url} serves {one.upstream}")
 
 
-def _get(url: str, headers: Mapping[str, str]) -> tuple[int | None, bytes]:
+def _get(url: str, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> tuple[int | None, bytes]:
     """Status and body; no status where nobody answers."""
     try:
-        with _DIRECT.open(Request(url, headers=dict(headers)), timeout=TIMEOUT_S) as answer:  # noqa: S310 - http or https
+        with _DIRECT.open(Request(url, headers=dict(headers)), timeout=timeout_s) as answer:  # noqa: S310 - http or https
             return answer.status, answer.read(ANSWER_BYTES_MAX)
     except HTTPError as error:
         with error:
