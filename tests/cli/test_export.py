@@ -9,8 +9,6 @@ from millrace.gateway.upkeep import Report, Task
 from millrace.money.retention import store
 from millrace.store.sqlite_database import SqliteDatabase
 
-pytest.importorskip("duckdb")
-
 FILE = "usage-000000000000001.parquet"
 
 

@@ -18,8 +18,6 @@ from millrace.money.retention.exporter import Exporter
 from millrace.money.retention.keeper import Dropped, Keeper
 from millrace.money.rollups.roller import Roller
 
-pytest.importorskip("duckdb")
-
 
 class Cloud:
     """A house that served in November, in memory, with a folder for exports."""

@@ -2,6 +2,7 @@
 
 import random
 
+import duckdb
 import pytest
 from tests.money.retention.conftest import Archive, quiet
 from tests.money.usage_rows import COLUMNS, add_usage
@@ -9,8 +10,6 @@ from tests.money.usage_rows import COLUMNS, add_usage
 from millrace.base.errors import Refusal
 from millrace.money.retention import parquet, store
 from millrace.money.retention.exporter import Exporter
-
-duckdb = pytest.importorskip("duckdb")
 
 FIRST, SECOND, THIRD = (f"usage-{seq:015d}.parquet" for seq in (1, 21, 41))
 

@@ -12,8 +12,6 @@ from millrace.money.retention import store
 from millrace.money.rollups import store as rollups
 from millrace.store.transaction import Conflict
 
-pytest.importorskip("duckdb")
-
 JANUARY: Final = NOVEMBER_23 + 60 * DAY
 DECEMBER: Final = NOVEMBER_23 + 10 * DAY
 

@@ -66,7 +66,6 @@ def _url(db: PostgresDatabase) -> str:
 
 def test_usage_is_exported_and_deleted(tmp_path: Path) -> None:
     """As on SQLite: what may go goes, sums stay, files hold, and the database refuses any other deletion."""
-    pytest.importorskip("duckdb")
     with fresh_database() as db:
         db.write_now(move_in)
         db.write_now(lambda tx: add_usage(tx, random.Random(1), 45))
