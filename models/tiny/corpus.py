@@ -11,18 +11,21 @@ from typing import NamedTuple
 
 import numpy as np
 from models.tiny.conversation import Dialogue
+from models.tiny.desk_scenes import NO_NAMES, make_scene
 from models.tiny.dialogues import make_dialogue
 from models.tiny.drills import make_drill
-from models.tiny.shared import read_heard, read_services
+from models.tiny.shared import read_heard, read_names, read_services
+from models.tiny.tools import as_dialogue
 from tokenizers import Tokenizer
 
 LONGEST = 1024  # tokens of a dialogue; longer ones are cut off
 STRIDE = 32  # lengths are multiples of it: the processor's kernels are compiled anew for every length, in seconds
-WEIGHTS = {"system": 0.0, "user": 0.1, "assistant": 1.0}  # of the loss, by who speaks
+WEIGHTS = {"system": 0.0, "user": 0.0, "assistant": 1.0}  # of the loss, by who speaks
 FIGURE = 2.0  # times the weight, for a token of the assistant with a digit: it has to be copied exactly
-SERVICE_SHARE = 0.02  # of the dialogues, when the shared folder is there
-DRILL_STEPS = 1050  # steps of the run in which drills are many
-DRILLS_FIRST, DRILLS_LATER = 0.6, 0.1  # of the dialogues
+SERVICE_SHARE = 0.03  # of the dialogues, when the shared folder is there
+SCENE_SHARE = 0.6  # with tools; the others have a shop in the system prompt, or none
+DRILL_STEPS = 300  # steps of the run in which drills are many
+DRILLS_FIRST, DRILLS_LATER = 0.6, 0.06  # of the dialogues
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
 
 
@@ -39,6 +42,7 @@ class Corpus:
         self.tokenizer = tokenizer
         self.seed = seed
         self.heard = read_heard(shared) if shared else {}
+        self.names = read_names(shared) if shared else NO_NAMES
         self.services = read_services(shared) if shared else []
         self.start, self.end = self._ids("<|im_start|>"), self._ids("<|im_end|>")
         self.figures = {entry for word, entry in tokenizer.get_vocab().items() if any(map(str.isdigit, word))}
@@ -75,8 +79,11 @@ class Corpus:
         return WEIGHTS[role] * (FIGURE if role == "assistant" and token in self.figures else 1.0)
 
     def _dialogue(self, rng: random.Random) -> Dialogue:
-        if self.services and rng.random() < SERVICE_SHARE:
-            return rng.choice(self.services)
+        draw = rng.random()
+        if self.services and draw < SERVICE_SHARE:
+            return as_dialogue(rng.choice(self.services))
+        if draw < SCENE_SHARE:
+            return as_dialogue(make_scene(rng, self.names, heard=self.heard))
         return make_dialogue(rng, self.heard)
 
     def _ids(self, text: str) -> list[int]:

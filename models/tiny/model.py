@@ -16,9 +16,9 @@ class Shape:
     vocabulary: int = 4096
     hidden: int = 256
     layers: int = 6
-    heads: int = 4
-    kv_heads: int = 2
-    head: int = 64
+    heads: int = 8
+    kv_heads: int = 4
+    head: int = 32
     feed_forward: int = 768
     context: int = 2048
     rope_base: float = 10_000.0

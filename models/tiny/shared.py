@@ -1,20 +1,24 @@
 """Reads the clean-licence dialogue sets: phrases of real customers by topic, and whole service dialogues.
 
-Used: CLINC150 (CC BY 3.0) and banking77 (CC BY 4.0), train splits only, as what customers say; Taskmaster-4 (CC BY 4.0)
-and STAR (MIT) as whole dialogues with tool calls. Share-alike sets, held-out splits and queries kept for tests are not
-read. The recipe also runs without this folder.
+Used: names of products of Online Retail II (CC BY 4.0); CLINC150 (CC BY 3.0) and banking77 (CC BY 4.0), train splits only,
+as what customers say; Taskmaster-4 (CC BY 4.0) and STAR (MIT) as whole dialogues with tool calls. Share-alike sets, held-out
+splits and queries kept for tests are not read. The recipe also runs without this folder.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-from models.tiny.conversation import Dialogue, Turn
+from models.tiny.desk_world import Names
+from models.tiny.tools import Call, Parameter, Said, Scene, Tool
 
+PRODUCT_NAME = re.compile(r"[a-z]{3,}( [a-z]{2,}){1,3}")
 INTENTS = {
     "order_status": "order_status",
     "goodbye": "byes",
@@ -83,15 +87,62 @@ def read_heard(folder: Path) -> dict[str, list[str]]:
     return heard
 
 
-def read_services(folder: Path) -> list[Dialogue]:
-    """Service dialogues with tool calls in the ChatML manner; those that went wrong are left out."""
-    found = []
-    for name, job in (("taskmaster4", "You take orders in a coffee shop."), ("star", "You are a service desk.")):
-        for row in _rows(folder / "dialogues" / f"{name}.jsonl.gz"):
-            if row.get("happy", True) and row.get("complete", True):
-                turns = _turns(row["turns"])
-                found.append((Turn("system", f"{job} You can call: {', '.join(_tools(row['turns']))}."), *turns))
-    return [dialogue for dialogue in found if sum(len(turn.text) for turn in dialogue) < 2600]
+def read_names(folder: Path) -> Names:
+    """Names of products of a real shop in small letters (Online Retail II, CC BY 4.0); every tenth is for examination."""
+    path = folder / "online_retail" / "online_retail.parquet"
+    if not path.exists():
+        return Names()
+    import duckdb
+
+    rows = duckdb.read_parquet(str(path)).project("lower(trim(Description))").distinct().fetchall()
+    names = sorted(name for (name,) in rows if name and PRODUCT_NAME.fullmatch(name))
+    held_out = [name for name in names if crc32(name.encode()) % 10 == 0]
+    return Names([name for name in names if crc32(name.encode()) % 10], held_out)
+
+
+def read_services(folder: Path, *, held_out: bool = False) -> list[Scene]:
+    """Service scenes with calls: Taskmaster-4 and STAR; of the first, `held_out`, the scenarios kept for examination."""
+    coffee = [row for row in _rows(folder / "dialogues" / "taskmaster4.jsonl.gz") if _is_kept(row["scenario"]) == held_out]
+    scenes = [Scene("You take orders in a coffee shop.", COFFEE_TOOLS, _turns(row["turns"])) for row in coffee]
+    if not held_out:
+        went_well = [
+            row
+            for row in _rows(folder / "dialogues" / "star.jsonl.gz")
+            if row.get("happy", True) and row.get("complete", True)
+        ]
+        scenes += [Scene("You are a service desk.", _tools(row["turns"]), _turns(row["turns"])) for row in went_well]
+    return [scene for scene in scenes if sum(len(turn.text) for turn in scene.turns) < 2600]
+
+
+def _is_kept(scenario: str) -> bool:
+    """About every fifth of Taskmaster-4's 32 scenarios is for examination."""
+    return crc32(scenario.encode()) % 5 == 0
+
+
+COFFEE_TOOLS = (
+    Tool("get_menu_items", (Parameter("query"), Parameter("fields", "array", required=False))),
+    Tool("get_addons", (Parameter("query"), Parameter("menu_item_id", required=False), Parameter("scope", required=False))),
+    Tool(
+        "add_order_item",
+        (
+            Parameter("menu_item_id"), Parameter("quantity"), Parameter("attributes", "array", required=False),
+            Parameter("addons", "array", required=False), Parameter("order_id", required=False),
+            Parameter("notes", required=False),
+        ),
+    ),
+    Tool("get_order_details", (Parameter("order_id"),)),
+    Tool("update_order", (Parameter("order_id"), Parameter("attributes", "array"))),
+    Tool(
+        "update_order_item",
+        (
+            Parameter("order_item_id"), Parameter("addons", "array", required=False),
+            Parameter("attributes", "array", required=False),
+        ),
+    ),
+    Tool("finish_order", (Parameter("order_id"),)),
+    Tool("show_menu", ()),
+)  # fmt: skip
+"""The calls of Taskmaster-4, with the arguments that occur in them."""
 
 
 def _rows(path: Path) -> Iterator[Any]:
@@ -100,26 +151,30 @@ def _rows(path: Path) -> Iterator[Any]:
             yield from map(json.loads, lines)
 
 
-def _tools(turns: list[Any]) -> list[str]:
-    return sorted({turn["name"] for turn in turns if turn["role"] == "tool_call"}) or ["nothing"]
+def _tools(turns: list[Any]) -> tuple[Tool, ...]:
+    """Of a dialogue that comes without declarations: what it calls, with the arguments it gives."""
+    named: dict[str, dict[str, None]] = {}
+    for turn in turns:
+        if turn["role"] == "tool_call":
+            named.setdefault(turn["name"], {}).update(dict.fromkeys(turn["arguments"]))
+    return tuple(Tool(name, tuple(Parameter(one, required=False) for one in names)) for name, names in named.items())
 
 
-def _turns(turns: list[Any]) -> list[Turn]:
-    """Calls as the assistant's `<tool_call>`, results as a user's `<tool_response>`; equal roles in a row join."""
-    joined: list[Turn] = []
+def _turns(turns: list[Any]) -> tuple[Said, ...]:
+    """Equal roles that speak in a row join."""
+    joined: list[Said] = []
     for turn in turns:
         new = _turn(turn)
-        if joined and joined[-1].role == new.role:
-            joined[-1] = Turn(new.role, f"{joined[-1].text}\n{new.text}")
+        if joined and new.call is None and joined[-1].call is None and joined[-1].role == new.role != "tool":
+            joined[-1] = Said(new.role, f"{joined[-1].text}\n{new.text}")
         else:
             joined.append(new)
-    return joined
+    return tuple(joined)
 
 
-def _turn(turn: Any) -> Turn:
+def _turn(turn: Any) -> Said:
     if turn["role"] == "tool_call":
-        call = json.dumps({"name": turn["name"], "arguments": turn["arguments"]}, ensure_ascii=False)
-        return Turn("assistant", f"<tool_call>\n{call}\n</tool_call>")
+        return Said("assistant", "", Call(turn["name"], turn["arguments"]))
     if turn["role"] == "tool_result":
-        return Turn("user", f"<tool_response>\n{json.dumps(turn['result'], ensure_ascii=False)}\n</tool_response>")
-    return Turn(turn["role"], turn["text"].strip())
+        return Said("tool", json.dumps(turn["result"], ensure_ascii=False))
+    return Said(turn["role"], turn["text"].strip())

@@ -10,11 +10,16 @@ _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SPACES = re.compile(r" {2,}")
 
 
-def spin(rng: random.Random, text: str, **fields: str) -> str:
-    """One sentence of the grammar in `text`. An unknown `{field}` is a bug and raises KeyError."""
+def unfold(rng: random.Random, text: str) -> str:
+    """The text with one alternative for each of its choices, its fields still open."""
     while (found := _CHOICE.search(text)) is not None:
         text = text[: found.start()] + rng.choice(found.group(1).split("|")) + text[found.end() :]
-    return _SPACES.sub(" ", text.format(**fields)).strip()
+    return _SPACES.sub(" ", text).strip()
+
+
+def spin(rng: random.Random, text: str, **fields: str) -> str:
+    """One sentence of the grammar in `text`. An unknown `{field}` is a bug and raises KeyError."""
+    return _SPACES.sub(" ", unfold(rng, text).format(**fields)).strip()
 
 
 def pick(rng: random.Random, texts: Sequence[str], **fields: str) -> str:

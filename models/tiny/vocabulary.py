@@ -11,12 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models.tiny.conversation import Dialogue
+from models.tiny.desk_scenes import NO_NAMES, make_scene
 from models.tiny.dialogues import make_dialogue
-from models.tiny.shared import read_heard, read_services
+from models.tiny.shared import read_heard, read_names, read_services
+from models.tiny.tools import as_dialogue
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 VOCABULARY = 4096
-SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>")
+SPECIALS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>",
+    "<tool_response>", "</tool_response>", "<tools>", "</tools>",
+)  # fmt: skip
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
@@ -47,10 +52,12 @@ def texts(shared: Path | None, dialogues: int, seed: int = 7) -> Iterator[str]:
     """Text for the merges: generated dialogues, and the shared ones where they are."""
     rng = random.Random(seed)
     heard = read_heard(shared) if shared else {}
-    for _ in range(dialogues):
+    names = read_names(shared) if shared else NO_NAMES
+    for _ in range(dialogues // 2):
         yield from _said(make_dialogue(rng, heard))
-    for dialogue in read_services(shared)[::4] if shared else ():
-        yield from _said(dialogue)
+        yield from _said(as_dialogue(make_scene(rng, names, heard=heard)))
+    for scene in read_services(shared)[::4] if shared else ():
+        yield from _said(as_dialogue(scene))
 
 
 def _said(dialogue: Dialogue) -> Iterator[str]:

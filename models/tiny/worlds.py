@@ -87,9 +87,9 @@ class Shop:
     orders: tuple[Order, ...] = ()
 
 
-def make_shop(rng: random.Random) -> Shop:
+def make_shop(rng: random.Random, trade: Trade | None = None) -> Shop:
     """A shop that tells between three and all of its facts."""
-    trade = rng.choice(TRADES)
+    trade = trade or rng.choice(TRADES)
     name = _shop_name(rng, trade)
     sign = rng.choice(("$", "€", "£", "$", "€", " euros", " dollars", " yuan"))
     told = rng.uniform(0.3, 0.9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from zlib import crc32
 
 Phrases = Mapping[str, tuple[str, ...]]
 
@@ -23,6 +24,16 @@ def read_phrases(name: str) -> Phrases:
     if empty := [section for section, lines in sections.items() if not lines]:
         raise ValueError(f"{name}.txt has empty sections: {empty}")
     return {section: tuple(lines) for section, lines in sections.items()}
+
+
+def split(phrases: Phrases) -> tuple[Phrases, Phrases]:
+    """What training may use, and about every seventh line, which is kept for examination; each section has some of both."""
+    training, held_out = {}, {}
+    for section, lines in phrases.items():
+        kept = {line for line in lines if crc32(line.encode()) % 7 == 0} or {lines[-1]}
+        training[section] = tuple(line for line in lines if line not in kept) or lines
+        held_out[section] = tuple(line for line in lines if line in kept)
+    return training, held_out
 
 
 def pairs(phrases: Phrases) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
