@@ -25,7 +25,7 @@ FIGURE = 2.0  # times the weight, for a token of the assistant with a digit: it 
 SERVICE_SHARE = 0.03  # of the dialogues, when the shared folder is there
 SCENE_SHARE = 0.6  # with tools; the others have a shop in the system prompt, or none
 DRILL_STEPS = 300  # steps of the run in which drills are many
-DRILLS_FIRST, DRILLS_LATER = 0.6, 0.06  # of the dialogues
+DRILLS_FIRST, DRILLS_LATER = 0.6, 0.15  # of the dialogues
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
 
 

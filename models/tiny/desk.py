@@ -64,7 +64,7 @@ def make_tools(rng: random.Random, needed: frozenset[str] = frozenset(), own_nam
     """Some of the tools, those `needed` among them, at times under a caller's `own_names`, in any order."""
     own = rng.random() < own_names
     others = [task for task in TASKS if task not in needed]
-    chosen = [*needed, *rng.sample(others, min(len(others), rng.choice((1, 3, 5, 6, 6, 7))))]
+    chosen = [*sorted(needed), *rng.sample(others, min(len(others), rng.choice((1, 3, 5, 6, 6, 7))))]
     rng.shuffle(chosen)
     return tuple(_tool(rng, task, own) for task in chosen)
 

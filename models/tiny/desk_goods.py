@@ -8,6 +8,7 @@ from models.tiny.desk import Result, plural, stock
 from models.tiny.desk_talk import DeskTalk
 from models.tiny.desk_world import Good
 from models.tiny.goods import COLOURS, COUNTRIES, DAYS, TRADES
+from models.tiny.odd import odd_name, odd_word
 from models.tiny.spin import capital, join_words
 from models.tiny.worlds import invented_name
 
@@ -44,7 +45,7 @@ def product(talk: DeskTalk) -> None:
 def _unknown_product(talk: DeskTalk) -> None:
     rng = talk.rng
     noun = rng.choice(rng.choice(TRADES).nouns).rstrip("*")
-    name = talk.typed(f"{invented_name(rng)} {noun}")
+    name = talk.typed(rng.choice((f"{invented_name(rng)} {noun}", odd_name(rng))))
     talk.ask(rng.choice(("price", "stock")), name=name, is_="is", is_c="Is", costs="costs")
     talk.call("get_product", name)
     talk.say("product_none", name=name)
@@ -75,7 +76,7 @@ def find(talk: DeskTalk) -> None:
     rng = talk.rng
     thing = rng.choice(talk.world.goods).name
     if rng.random() < 0.2:
-        thing = rng.choice(rng.choice(TRADES).nouns).rstrip("*")
+        thing = rng.choice((rng.choice(rng.choice(TRADES).nouns).rstrip("*"), odd_word(rng)))
     if rng.random() < 0.4:
         thing = thing.split()[-1]
     wanted = talk.typed(thing if thing.endswith("s") or rng.random() < 0.3 else plural(thing))
@@ -86,7 +87,7 @@ def find(talk: DeskTalk) -> None:
     first = found[0]
     if len(found) > 1:
         listed = join_words([f"the {one['name']} for {one['price']}" for one in found])
-        return talk.say("found_more", list=listed, count=str(len(found)))
+        return talk.say("found_more", list=listed)
     talk.say("found_one_out" if first["stock"] == "sold out" else "found_one", name=first["name"], price=first["price"])
     if first["stock"] != "sold out" and talk.has("add_to_cart") and rng.random() < 0.3:
         good = next(good for good in talk.world.goods if good.name == first["name"])

@@ -41,10 +41,52 @@ def track(talk: DeskTalk) -> None:
         talk.ask("number_only", number=number)
     found = talk.call("get_order", number)
     told_order(talk, number, found)
-    if found.get("status") in OPEN and talk.has("cancel_order") and rng.random() < 0.3:
+    if found == NOT_FOUND:
+        return None
+    if rng.random() < 0.25:
+        return _another(talk)
+    for _ in range(rng.choice((0, 0, 1, 1, 2))):
+        _asked_next(talk, found)
+    return _changed_next(talk, found) if rng.random() < 0.45 else None
+
+
+def _another(talk: DeskTalk) -> None:
+    """A second order in the same breath; what is wanted next is about that one."""
+    number = _number(talk)
+    talk.ask("other_next", number=number)
+    found = talk.call("get_order", number)
+    told_order(talk, number, found)
+    if found != NOT_FOUND and talk.rng.random() < 0.5:
+        _changed_next(talk, found)
+
+
+def _asked_next(talk: DeskTalk, found: Result) -> None:
+    """What the tool has told already is not asked again."""
+    number = found["order_id"]
+    kind = talk.rng.choice(("items", "total", "arrives"))
+    talk.ask(f"{kind}_next")
+    if kind == "items":
+        return talk.say("order_items", number=number, items=join_words(found["items"]))
+    if kind == "total":
+        return talk.say("order_total", number=number, total=found["total"])
+    return told_order(talk, number, found)
+
+
+def _changed_next(talk: DeskTalk, found: Result) -> None:
+    """The order that was looked at is to be cancelled, returned or redirected."""
+    wants = [task for task in ("cancel_order", "return_item", "change_address") if talk.has(task)]
+    want = talk.rng.choice(wants) if wants else ""
+    if want == "cancel_order":
         talk.ask("cancel_next")
         _confirm_cancel(talk, found)
-    return None
+    if want == "return_item":
+        name = talk.typed(talk.rng.choice(found["items"]).partition(" × ")[2])
+        talk.ask("return_next", name=name)
+        _confirm_return(talk, found, name)
+    if want == "change_address":
+        address = talk.typed(an_address(talk.rng))
+        talk.ask("address_next", address=address)
+        _confirm_address(talk, found, address)
 
 
 def told_order(talk: DeskTalk, number: str, found: Result) -> None:
@@ -73,7 +115,7 @@ def _by_email(talk: DeskTalk, section: str) -> None:
         talk.say("orders_one", number=first["order_id"], status=first["status"], email=email)
     else:
         listed = join_words([f"{one['order_id']} ({one['status']})" for one in orders])
-        talk.say("orders_more", count=str(len(orders)), list=listed, email=email)
+        talk.say("orders_more", list=listed, email=email)
     if talk.has("get_order") and rng.random() < 0.4:
         number = rng.choice(orders)["order_id"]
         talk.ask("order_with_number", number=number)
@@ -114,44 +156,61 @@ def _confirm_cancel(talk: DeskTalk, found: Result) -> None:
 
 
 def send_back(talk: DeskTalk) -> None:
+    """Nothing is returned before the order was looked at and the customer has said yes."""
     rng = talk.rng
     order = _order(talk)
     good = rng.choice(order.items)[1] if rng.random() < 0.85 else rng.choice(talk.world.goods)
     number, name = talk.typed(order.number), talk.typed(good.name)
-    talk.ask("return_with_number", number=number, name=name)
-    found = talk.call("get_order", number)
-    if found == NOT_FOUND:
-        return talk.say("order_not_found", number=number)
+    if rng.random() < 0.35:
+        talk.ask("return_no_number")
+        talk.say("ask_return")
+        talk.ask("return_details", number=number, name=name)
+    else:
+        talk.ask("return_with_number", number=number, name=name)
+    _confirm_return(talk, talk.call("get_order", number), name)
+
+
+def _confirm_return(talk: DeskTalk, found: Result, name: str) -> None:
+    number, status = found["order_id"], found["status"]
     if not any(item.lower().endswith(f"× {name.lower()}") for item in found["items"]):
-        return talk.say("return_not_in_order", name=name, number=order.number, items=join_words(found["items"]))
-    if found["status"] != DELIVERED:
-        return talk.say("return_not_delivered", number=order.number, status=found["status"])
-    talk.say("return_confirm", name=name, number=order.number)
-    if rng.random() < 0.15:
+        return talk.say("return_not_in_order", name=name, number=number, items=join_words(found["items"]))
+    if status in (CANCELLED, RETURNED):
+        return talk.say("return_already", number=number, status=status)
+    if status != DELIVERED:
+        return talk.say("return_not_delivered", number=number, status=status)
+    talk.say("return_confirm", name=name, number=number)
+    if talk.rng.random() < 0.15:
         talk.ask("deny")
-        return talk.say("left_as_it_is", number=order.number)
+        return talk.say("left_as_it_is", number=number)
     talk.ask("confirm")
-    done = talk.call("return_item", order.number, name)
+    done = talk.call("return_item", number, name)
     return talk.say("returned", return_id=done["return_id"], email=done["label_sent_to"])
 
 
 def redirect(talk: DeskTalk) -> None:
+    """Nothing is sent elsewhere before the order was looked at and the customer has said yes."""
     rng = talk.rng
-    order, address = _order(talk), talk.typed(an_address(rng))
-    number = talk.typed(order.number)
-    talk.ask("address_with_number", number=number, address=address)
-    found = talk.call("get_order", number)
-    if found == NOT_FOUND:
-        return talk.say("order_not_found", number=number)
+    address, number = talk.typed(an_address(rng)), talk.typed(_order(talk).number)
+    if rng.random() < 0.3:
+        talk.ask("address_no_number")
+        talk.say("ask_address")
+        talk.ask("address_details", number=number, address=address)
+    else:
+        talk.ask("address_with_number", number=number, address=address)
+    _confirm_address(talk, talk.call("get_order", number), address)
+
+
+def _confirm_address(talk: DeskTalk, found: Result, address: str) -> None:
+    number = found["order_id"]
     if found["status"] not in OPEN:
-        return talk.say("address_too_late", number=order.number, status=found["status"])
-    talk.say("address_confirm", number=order.number, address=address)
-    if rng.random() < 0.15:
+        return talk.say("address_too_late", number=number, status=found["status"])
+    talk.say("address_confirm", number=number, address=address)
+    if talk.rng.random() < 0.15:
         talk.ask("deny")
-        return talk.say("left_as_it_is", number=order.number)
+        return talk.say("left_as_it_is", number=number)
     talk.ask("confirm")
-    talk.call("change_address", order.number, address)
-    return talk.say("address_changed", number=order.number, address=address)
+    talk.call("change_address", number, address)
+    return talk.say("address_changed", number=number, address=address)
 
 
 def _order(talk: DeskTalk) -> Placed:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
-from models.tiny.conversation import Heard, Talk, fillings
+from models.tiny.conversation import Heard, fillings
 from models.tiny.desk import Desk, make_tools
 from models.tiny.desk_goods import cart, find, policy, product
 from models.tiny.desk_orders import cancel, orders_of, redirect, send_back, track
 from models.tiny.desk_talk import DeskTalk
 from models.tiny.desk_world import Names, World, make_world
 from models.tiny.spin import pick
-from models.tiny.tools import Said, Scene
-from models.tiny.topics_talk import close, greet, out_of_scope, who
+from models.tiny.tools import Scene
+from models.tiny.topics_talk import about_self, chat, close, greet, out_of_scope, who
 from models.tiny.worlds import OPENINGS
 
 Topic = Callable[[DeskTalk], None]
@@ -48,16 +49,14 @@ def not_here(talk: DeskTalk) -> None:
 
 def aside(talk: DeskTalk) -> None:
     """Small talk, or a question that is none of a shop's business."""
-    plain = Talk(talk.rng, talk.world.shop, {})
-    talk.rng.choice((greet, who, out_of_scope, out_of_scope))(plain)
-    talk.turns += [Said(turn.role, turn.text) for turn in plain.turns]
+    talk.small(talk.rng.choice((who, about_self, chat, *(out_of_scope,) * 9)))
 
 
 TOPICS: tuple[tuple[float, tuple[str, ...], Topic], ...] = (
     (4, ("get_order",), track), (1.2, ("find_orders",), orders_of), (2.2, ("get_order", "cancel_order"), cancel),
-    (1.6, ("get_order", "return_item"), send_back), (1.6, ("get_order", "change_address"), redirect),
+    (2.2, ("get_order", "return_item"), send_back), (2.2, ("get_order", "change_address"), redirect),
     (4, ("get_product",), product), (2.6, ("find_products",), find), (1.8, ("add_to_cart",), cart),
-    (3, ("get_policy",), policy), (0.7, (), human), (0.7, (), trouble), (0.8, (), not_here), (1.2, (), aside),
+    (3, ("get_policy",), policy), (1.2, (), human), (1.2, (), trouble), (0.8, (), not_here), (4, (), aside),
 )  # fmt: skip
 """Weight, the tools that it needs, and what happens."""
 
@@ -88,21 +87,18 @@ def _scene(rng: random.Random, names: Names, held_out: bool, heard: Heard) -> tu
     world = make_world(rng, names, held_out)
     chosen = [rng.choices(TOPICS, [weight for weight, _, _ in TOPICS])[0] for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
     tools = make_tools(rng, frozenset(task for _, needed, _ in chosen for task in needed))
-    talk = DeskTalk(rng, world, tools, held_out)
+    system = _system(rng, world)
+    if not system:
+        world = replace(world, shop=replace(world.shop, name="Our shop"))
+    talk = DeskTalk(rng, world, tools, held_out, named=bool(system), heard=heard)
     if rng.random() < 0.25:
-        _small(talk, greet, heard)
+        talk.small(greet)
     for _, _, topic in chosen:
         if talk.words() < WORDS_MAX:
             topic(talk)
     if rng.random() < 0.3:
-        _small(talk, close, heard)
-    return Scene(_system(rng, world), tools, tuple(talk.turns)), world
-
-
-def _small(talk: DeskTalk, topic: Callable[[Talk], None], heard: Heard) -> None:
-    plain = Talk(talk.rng, talk.world.shop, heard)
-    topic(plain)
-    talk.turns += [Said(turn.role, turn.text) for turn in plain.turns]
+        talk.small(close)
+    return Scene(system, tools, tuple(talk.turns)), world
 
 
 def _system(rng: random.Random, world: World) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.tiny.conversation import QUESTIONS as SHOP_QUESTIONS
+from models.tiny.conversation import Heard, Talk, Topic
 from models.tiny.desk import Desk, Result
 from models.tiny.desk_world import World
 from models.tiny.phrases import Phrases, read_phrases, split
@@ -25,14 +26,22 @@ POLICY_TRAINING, POLICY_HELD_OUT = split({name: SHOP_QUESTIONS[name] for name in
 
 
 class DeskTalk:
-    """Turns so far, and what they are about. `questions` are those of training, or those kept for examination."""
+    """Turns so far, and what they are about. `questions` are those of training, or those kept for examination.
 
-    def __init__(self, rng: random.Random, world: World, tools: Sequence[Tool], held_out: bool = False) -> None:
+    `named`: whether the assistant was told which shop it works for; `heard` are phrases of real customers.
+    """
+
+    def __init__(
+        self, rng: random.Random, world: World, tools: Sequence[Tool], held_out: bool = False, *, named: bool = True,
+        heard: Heard | None = None,
+    ) -> None:  # fmt: skip
         self.rng = rng
         self.world = world
         self.desk = Desk(world)
         self.tools = {tool.task: tool for tool in tools}
         self.questions: Phrases = dict(HELD_OUT) | dict(POLICY_HELD_OUT) if held_out else dict(TRAINING) | dict(POLICY_TRAINING)
+        self.named = named
+        self.heard: Heard = heard or {}
         self.turns: list[Said] = []
         self.spaced = rng.random() < 0.6
         self.escaped = rng.random() < 0.06
@@ -65,6 +74,12 @@ class DeskTalk:
 
     def say(self, section: str, **fields: str) -> None:
         self.turns.append(Said("assistant", pick(self.rng, ANSWERS[section], **fields)))
+
+    def small(self, topic: Topic) -> None:
+        """Something that needs no tools; the shop's name only where the assistant was told it."""
+        plain = Talk(self.rng, self.world.shop if self.named else None, self.heard)
+        topic(plain)
+        self.turns += [Said(turn.role, turn.text) for turn in plain.turns]
 
     def tell(self, text: str) -> None:
         self.turns.append(Said("assistant", text))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from models.tiny.goods import CITIES, COLOURS, CUSTOMERS, HELD_OUT_TRADES, STREETS, TRADES, Trade
-from models.tiny.spin import join_words
+from models.tiny.odd import odd_name, odd_word
+from models.tiny.spin import capital, join_words
 from models.tiny.worlds import Shop, day_of_year, invented_name, make_shop, order_number
 
 WAITING, PACKED, SHIPPED, OUT = "waiting for payment", "being packed", "shipped", "out for delivery"
@@ -75,7 +76,7 @@ def make_world(rng: random.Random, names: Names, held_out: bool = False) -> Worl
     trade = rng.choice(HELD_OUT_TRADES if held_out else TRADES)
     shop = replace(make_shop(rng, trade), products=(), orders=())
     goods = _goods(rng, trade, names.held_out if held_out else names.training)
-    return World(shop, rng.choice(SHOWS), goods, tuple(_order(rng, goods) for _ in range(rng.choice((1, 2, 2, 3)))))
+    return World(shop, rng.choice(SHOWS), goods, _orders(rng, goods))
 
 
 def items_text(order: Placed) -> str:
@@ -84,14 +85,16 @@ def items_text(order: Placed) -> str:
 
 
 def an_email(rng: random.Random) -> str:
-    name = rng.choice((rng.choice(CUSTOMERS), invented_name(rng))).lower()
+    name = rng.choice((rng.choice(CUSTOMERS), invented_name(rng), odd_word(rng))).lower()
     tail = rng.choice(("", "", str(rng.randint(1, 99)), f".{invented_name(rng).lower()}", f"_{rng.choice('abcdefgh')}"))
     return f"{name}{tail}@{rng.choice(('mail', 'post', 'inbox', invented_name(rng).lower()))}.example"
 
 
 def an_address(rng: random.Random) -> str:
-    street = rng.choice((rng.choice(STREETS), f"{invented_name(rng)} {rng.choice(('Street', 'Road', 'Lane', 'Way'))}"))
-    return f"{rng.randint(1, 250)} {street}" + (f", {rng.choice(CITIES)}" if rng.random() < 0.6 else "")
+    way = rng.choice(("Street", "Road", "Lane", "Way", "Close", "Avenue", "Square"))
+    street = rng.choice((rng.choice(STREETS), f"{invented_name(rng)} {way}", f"{capital(odd_word(rng))} {way}"))
+    city = rng.choice((rng.choice(CITIES), capital(odd_word(rng))))
+    return f"{rng.randint(1, 250)} {street}" + (f", {city}" if rng.random() < 0.6 else "")
 
 
 def _goods(rng: random.Random, trade: Trade, names: Sequence[str]) -> tuple[Good, ...]:
@@ -103,11 +106,15 @@ def _goods(rng: random.Random, trade: Trade, names: Sequence[str]) -> tuple[Good
 def _good(rng: random.Random, trade: Trade, noun: str, names: Sequence[str]) -> Good:
     name, plural = noun.rstrip("*"), noun.endswith("*")
     draw = rng.random()
-    if names and draw < 0.35:
+    if names and draw < 0.25:
         name, plural = rng.choice(names), False
+    elif draw < 0.4:
+        name, plural = odd_name(rng), False
     elif draw < 0.55:
+        name = f"{rng.choice((odd_word, odd_name))(rng)} {name}"
+    elif draw < 0.68:
         name = f"{invented_name(rng)} {name}"
-    elif draw < 0.85:
+    elif draw < 0.88:
         name = f"{rng.choice(trade.adjectives)} {name}"
     return Good(
         name=name,
@@ -117,6 +124,14 @@ def _good(rng: random.Random, trade: Trade, noun: str, names: Sequence[str]) -> 
         sizes=rng.choice(trade.sizes) if trade.sizes and rng.random() < 0.7 else (),
         left=rng.choice((0, 0, rng.randint(1, 9), rng.randint(10, 300), None, None)),
     )
+
+
+def _orders(rng: random.Random, goods: tuple[Good, ...]) -> tuple[Placed, ...]:
+    """One to three orders; at times two of one customer."""
+    orders = [_order(rng, goods) for _ in range(rng.choice((1, 2, 2, 3)))]
+    if len(orders) > 1 and rng.random() < 0.5:
+        orders[1] = replace(orders[1], email=orders[0].email)
+    return tuple(orders)
 
 
 def _order(rng: random.Random, goods: tuple[Good, ...]) -> Placed:

@@ -5,16 +5,20 @@ A small network learns to copy suddenly and late; shop dialogues alone hold too 
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 
 from models.tiny.conversation import Dialogue, Turn
 from models.tiny.goods import CITIES, COLOURS, COUNTRIES, CUSTOMERS, TRADES
-from models.tiny.spin import pick
+from models.tiny.odd import odd_name, odd_word
+from models.tiny.spin import join_words, pick
+from models.tiny.tools import Call, Parameter, Said, Scene, Tool, as_dialogue
 from models.tiny.worlds import invented_name, order_number
 
 Item = Callable[[random.Random], str]
 ITEMS: tuple[Item, ...] = (
+    *(odd_name,) * 8,
     invented_name,
     order_number,
     lambda rng: rng.choice(CUSTOMERS),
@@ -28,8 +32,9 @@ ITEMS: tuple[Item, ...] = (
 
 
 def make_drill(rng: random.Random) -> Dialogue:
-    """One drill; about half of them repeat, the others look up."""
-    return _lookup(rng) if rng.random() < 0.5 else _repeat(rng)
+    """One drill: a call with what was said and an answer with what came back, a list to look up in, or repeating."""
+    draw = rng.random()
+    return _call(rng) if draw < 0.45 else _lookup(rng) if draw < 0.75 else _repeat(rng)
 
 
 def echo(rng: random.Random) -> tuple[Turn, Turn]:
@@ -53,3 +58,39 @@ def _lookup(rng: random.Random) -> Dialogue:
     for name in (rng.choice(names) for _ in range(rng.randint(2, 8))):
         turns += [Turn("user", asked.format(name=name)), Turn("assistant", f"{lines[name]}.")]
     return tuple(turns)
+
+
+def _call(rng: random.Random) -> Dialogue:
+    """One of some tools is called with what the user said; of what comes back, what was asked for is told."""
+    names = {f"{rng.choice(_VERBS)}_{odd_word(rng)}" for _ in range(rng.randint(1, 5))}
+    tools = tuple(Tool(name, (Parameter(odd_word(rng)),)) for name in sorted(names))
+    turns: list[Said] = []
+    for _ in range(rng.randint(1, 4)):
+        tool, item = rng.choice(tools), rng.choice(ITEMS)(rng)
+        facts = {odd_word(rng): _fact(rng) for _ in range(rng.randint(1, 5))}
+        key, value = rng.choice(list(facts.items()))
+        fields = {"wish": tool.name.replace("_", " "), "item": item, "key": key, "value": join_words(value)}
+        turns += [
+            Said("user", pick(rng, _WISHES, **fields)),
+            Said("assistant", "", Call(tool.name, {tool.parameters[0].name: item})),
+            Said("tool", _written(facts)),
+            Said("assistant", pick(rng, _ANSWERS, **fields)),
+        ]
+    return as_dialogue(Scene("", tools, tuple(turns)))
+
+
+def _fact(rng: random.Random) -> list[str]:
+    """Usually one value."""
+    one = rng.choice(ITEMS)
+    return [one(rng) for _ in range(rng.choice((1, 1, 1, 1, 2, 3, 4)))]
+
+
+def _written(facts: dict[str, list[str]]) -> str:
+    return json.dumps({name: one if len(one) > 1 else one[0] for name, one in facts.items()}, ensure_ascii=False)
+
+
+_VERBS = ("get", "find", "look_up", "check", "ask", "show", "read", "open")
+_WISHES = (
+    "{wish} of {item}: {key}?", "{wish} for {item}, what is the {key}?", "The {key} of {item}, {wish}.", "{wish} {item} {key}",
+)  # fmt: skip
+_ANSWERS = ("{value}.", "The {key} is {value}.", "The {key} of {item} is {value}.")

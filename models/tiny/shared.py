@@ -87,6 +87,12 @@ def read_heard(folder: Path) -> dict[str, list[str]]:
     return heard
 
 
+def read_out_of_scope(folder: Path) -> list[str]:
+    """Questions for examination that nobody's service answers: `oos` of CLINC150's test split."""
+    rows = _rows(folder / "dialogues" / "intents_clinc150.jsonl.gz")
+    return [row["text"] for row in rows if row["split"] == "test" and row["intent"] == "oos"]
+
+
 def read_names(folder: Path) -> Names:
     """Names of products of a real shop in small letters (Online Retail II, CC BY 4.0); every tenth is for examination."""
     path = folder / "online_retail" / "online_retail.parquet"

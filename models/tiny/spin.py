@@ -61,7 +61,7 @@ def casual(rng: random.Random, text: str) -> str:
     if rng.random() < 0.5:
         text = text.lower()
     if rng.random() < 0.4:
-        text = text.rstrip("?.!")
+        text = text.rstrip("?.!") or text
     if rng.random() < 0.08:
         text = _shorten(text)
     if rng.random() < 0.12:

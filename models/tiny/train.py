@@ -1,7 +1,7 @@
 """Trains the model: seeded, resumable, one progress line every twenty steps.
 
 Run: python -m models.tiny.train --out DIR [--shared DIR] [--steps N]       DIR holds tokenizer.json of vocabulary.py
-     python -m models.tiny.train --out DIR --smoke      a far smaller model, about a minute, into DIR/smoke
+     python -m models.tiny.train --out DIR --smoke      a far smaller model, about a minute, into DIR/smoke, to be exported too
 A stop loses at most 100 steps; the same command goes on from `checkpoint.pt`. The exported weights are a running mean
 (`mean`) of the trained ones. Matrices learn by Muon, vectors and the embedding by AdamW.
 Not covered: several processes, gradient accumulation, other devices than the processor.
@@ -10,6 +10,7 @@ Not covered: several processes, gradient accumulation, other devices than the pr
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -169,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shared", type=Path, help="folder of the clean-licence dialogue sets")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, help="4000 when left out, 100 with --smoke")
     parser.add_argument("--minutes", type=float, help="end after these minutes of training instead of after --steps")
     parser.add_argument("--size", type=int, default=4096, help="tokens in a batch, at most")
     parser.add_argument("--seed", type=int, default=1)
@@ -183,7 +184,9 @@ def main() -> None:
     corpus = Corpus(tokenizer, given.shared, given.seed)
     out = given.out / "smoke" if given.smoke else given.out
     out.mkdir(exist_ok=True)
-    run = Run(shape, corpus, out, given.size, 100 if given.smoke else given.steps, given.minutes)
+    if given.smoke:
+        shutil.copy(given.out / "tokenizer.json", out)
+    run = Run(shape, corpus, out, given.size, given.steps or (100 if given.smoke else 4000), given.minutes)
     print(f"{sum(value.numel() for value in run.model.parameters()):,} parameters")
     run.resume()
     run.train()

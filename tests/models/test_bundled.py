@@ -5,11 +5,11 @@ from pathlib import Path
 
 BUNDLED = Path(__file__).resolve().parents[2] / "src/millrace/catalog/bundled"
 WEIGHTS, CARD = BUNDLED / "millrace-tiny.gguf", BUNDLED / "MODEL_CARD.md"
-BYTES_MAX = 12 * 1024 * 1024
+BYTES_MAX = 40_000_000
 
 
 def test_the_weights_are_small() -> None:
-    """The weights are at most 12 MiB, so that a clone stays quick."""
+    """The weights are at most 40 MB, so that a clone stays quick."""
     assert 1024 * 1024 < WEIGHTS.stat().st_size <= BYTES_MAX
 
 
