@@ -3,11 +3,13 @@
 The format (ggml-org/ggml, docs/gguf.md, versions 2 and 3, little-endian): magic, version, counts; then metadata as
 typed key-value pairs; then one descriptor for each tensor; then the tensors, aligned. Every length in it is somebody's
 claim, so each is bounded before it is believed, and the tensors must lie inside the file: a download that was cut short
-is noticed. Not covered: big-endian files, models split over several files, and whether the weights are any good.
+is noticed. Of a model that is split over several files each part has a header, and the first has what the others lack.
+Not covered: big-endian files, and whether the weights are any good.
 """
 
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -55,6 +57,11 @@ class GgufHeader(Struct, frozen=True, kw_only=True):
     context_tokens: int
     parameters: int
     name: str | None
+    licence: str | None = None
+    chat_template: bool = False
+    """Whether it says how a conversation is written for it."""
+    kv_values: int | None = None
+    """Numbers in the KV cache for each token of context, None where the file does not say what they come from."""
 
 
 class _Damaged(Exception):
@@ -63,17 +70,38 @@ class _Damaged(Exception):
 
 def read_header(path: Path) -> GgufHeader:
     """Raises BAD_SETTING, naming the file, when it is missing, damaged or not a GGUF model."""
+    return read_headers([path])
+
+
+def read_headers(parts: Sequence[Path]) -> GgufHeader:
+    """Of a model in these files, the first part first. Raises BAD_SETTING as `read_header` does."""
+    (metadata, parameters), *others = [_read(path) for path in parts]
+    try:
+        return _header(metadata, parameters + sum(more for _, more in others))
+    except _Damaged as damage:
+        raise _unusable(parts[0], damage) from damage
+
+
+def check_contents(path: Path) -> None:
+    """Raises BAD_SETTING for a file that is damaged or no GGUF file; it may be an adapter, or a part of a model."""
+    _read(path)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], int]:
+    """The metadata of one file, and how many numbers its tensors have."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
-            return _header(_Reader(file, size))
+            return _contents(_Reader(file, size))
     except OSError as error:
         raise Refusal(Reason.BAD_SETTING, f"the model file {path} cannot be read: {error.strerror}") from error
     except _Damaged as damage:
-        raise Refusal(
-            Reason.BAD_SETTING, f"the model file {path} is not usable: {damage}; fetch it again, as a GGUF file"
-        ) from damage
+        raise _unusable(path, damage) from damage
+
+
+def _unusable(path: Path, damage: _Damaged) -> Refusal:
+    return Refusal(Reason.BAD_SETTING, f"the model file {path} is not usable: {damage}; fetch it again, as a GGUF file")
 
 
 class _Reader:
@@ -135,7 +163,7 @@ class _Reader:
         self._file.seek(count, 1)
 
 
-def _header(reader: _Reader) -> GgufHeader:
+def _contents(reader: _Reader) -> tuple[dict[str, Any], int]:
     if reader.size < len(MAGIC) or reader.take(4) != MAGIC:
         raise _Damaged("it does not begin as a GGUF file does")
     version = reader.number(_U32)
@@ -143,18 +171,49 @@ def _header(reader: _Reader) -> GgufHeader:
         raise _Damaged(f"its format version is {version}, and {VERSIONS[0]} to {VERSIONS[1]} can be read")
     tensor_count = reader.count("tensors", TENSORS_MAX)
     metadata = _metadata(reader, reader.count("metadata entries", PAIRS_MAX))
-    parameters = _parameters(reader, tensor_count, metadata)
+    return metadata, _parameters(reader, tensor_count, metadata)
+
+
+def _header(metadata: dict[str, Any], parameters: int) -> GgufHeader:
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str):
         raise _Damaged("it does not name its architecture")
-    context = metadata.get(f"{architecture}.context_length")
-    if not isinstance(context, int) or isinstance(context, bool) or context < 1:
+    context = _whole(metadata, f"{architecture}.context_length")
+    if context is None:
         raise _Damaged("it does not say its context length")
-    name = metadata.get("general.name")
     return GgufHeader(
-        architecture=architecture, context_tokens=context, parameters=parameters,
-        name=name if isinstance(name, str) else None,
+        architecture=architecture, context_tokens=context, parameters=parameters, name=_text(metadata, "general.name"),
+        licence=_text(metadata, "general.license"), chat_template=_text(metadata, "tokenizer.chat_template") is not None,
+        kv_values=_kv_values(metadata, architecture),
     )
+
+
+def _kv_values(metadata: dict[str, Any], architecture: str) -> int | None:
+    """Keys and values of each layer and KV head. Not covered: models whose layers differ in that (the file has an array)."""
+
+    def of(key: str) -> int | None:
+        return _whole(metadata, f"{architecture}.{key}")
+
+    layers, heads, width = of("block_count"), of("attention.head_count"), of("embedding_length")
+    if layers is None or heads is None or width is None:
+        return None
+    grouped = f"{architecture}.attention.head_count_kv" in metadata
+    kv_heads = of("attention.head_count_kv") if grouped else heads
+    if kv_heads is None:
+        return None
+    per_head = width // heads
+    return layers * kv_heads * ((of("attention.key_length") or per_head) + (of("attention.value_length") or per_head))
+
+
+def _whole(metadata: dict[str, Any], key: str) -> int | None:
+    """A number of at least 1, None where there is none."""
+    value = metadata.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 1 else None
+
+
+def _text(metadata: dict[str, Any], key: str) -> str | None:
+    value = metadata.get(key)
+    return value if isinstance(value, str) and value else None
 
 
 def _metadata(reader: _Reader, pairs: int) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Weights on disk: content-addressed files, and the models that are made of them."""
