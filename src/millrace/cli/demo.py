@@ -1,18 +1,16 @@
 """`millrace demo`: the command. It starts a cloud of its own, tells the story of demo_story.py on it, and stops it again."""
 
 import contextlib
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import typer
 
 from millrace.base.errors import Reason, Refusal
 from millrace.cli.demo_child import Child
 from millrace.cli.demo_narrator import Narrator
+from millrace.cli.ending import ended_by_signals
 from millrace.cli.shell import Shell, command
 
 
@@ -36,7 +34,7 @@ def demo(shell: Shell) -> None:
             Reason.BAD_SETTING, "the demo needs the official OpenAI package; install it with: pip install 'millrace[demo]'"
         ) from None
     narrator = Narrator(silent=shell.as_json)
-    with _ended_by_signals(), _folder(shell) as home:
+    with ended_by_signals(), _folder(shell) as home:
         narrator.open("One round trip through a cloud of your own, with the official openai package.")
         narrator.step("Start a cloud in an empty folder")
         with Child(home, shell.config) as child:
@@ -64,19 +62,3 @@ def _folder(shell: Shell) -> Iterator[Path]:
     if shell.given_home.exists() and any(shell.given_home.iterdir()):
         raise Refusal(Reason.CONFLICT, f"{shell.given_home} is not empty; the demo wants an empty --home, or none")
     yield shell.given_home
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does: by an exception, so that what was started is stopped."""
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, _raise) for number in signals}
-    try:
-        yield
-    finally:
-        for number in signals:
-            signal.signal(number, before[number])
-
-
-def _raise(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
