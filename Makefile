@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements.lock
 # What needs a database server or a while shares the processors; what kills servers, or waits for them, has them to itself.
-LONG := tests/proof tests/scenarios tests/postgresql
+LONG := tests/proof tests/scenarios tests/postgresql tests/training
 ALONE := tests/tidy tests/live tests/races tests/browser
 SLOW := $(LONG) $(ALONE)
 PURE := -n auto tests $(addprefix --ignore=,$(SLOW))
 # The pure tests make hundreds of small databases; where memory can hold them no disk is waited for.
 IN_MEMORY := $(if $(wildcard /dev/shm),TMPDIR=/dev/shm)
 
-.PHONY: install run demo test pure check bench torture lock clean
+.PHONY: install install-tune run demo test pure check bench torture lock clean
 
 install: .venv/installed
 
@@ -20,6 +20,14 @@ install: .venv/installed
 	@echo "Installing the locked dependencies into .venv (once, about half a minute) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# For tuning, for the bundled model's recipe and for tests/training, which are skipped without: torch and its friends, some 1.2 GB.
+install-tune: .venv/tune
+
+.venv/tune: requirements-tune.txt | install
+	@echo "Installing torch, transformers, PEFT and TRL into .venv (once, some minutes) …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-tune.txt
 	@touch $@
 
 run: install

@@ -1,0 +1,1 @@
+"""Tuning: a model taught by a tenant's examples (LoRA), in a process apart from the gateway."""

@@ -1,0 +1,78 @@
+"""The trainer on a Ray cluster: the same task, the same events, on whichever machine Ray finds room.
+
+A Ray task starts the trainer as its child there and hands its events on as they come, so nothing about a run differs but
+the place: it holds the task's threads as CPUs, and one GPU when its device is `cuda` (`auto` asks Ray for none and trains
+on the CPU). Base, data and folder must be on storage that every machine of the cluster reaches under the same path, and
+Millrace with the extra `tune` must be installed there. A machine that is lost ends the run; started again, it goes on from
+its newest checkpoint. Ray does not repeat it by itself, since only the books know whether it may.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from typing import Any, Final
+
+from millrace.base.errors import Reason, Refusal
+from millrace.tuning.trainer.task import (
+    Assignment,
+    Event,
+    Failed,
+    TrainerTask,
+    parse_event,
+    render_assignment,
+    render_event,
+)
+
+STOP_S: Final = 60.0
+"""How long a trainer may take to save itself once it is to stop; then it is killed and loses the steps since."""
+
+_LAST: Final = (b'"counted"', b'"done"', b'"stopped"', b'"failed"')
+
+
+def run_on_ray(task: TrainerTask, *, count_only: bool = False, address: str | None = None) -> Iterator[Event]:
+    """The events of a run on the cluster at `address`, or on the one that this process is connected to. Closing the
+    iterator stops the run. A Refusal says that Ray is missing; what Ray raises when a machine is lost comes through."""
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise Refusal(Reason.BAD_SETTING, "training on a cluster needs Ray; install it with: pip install ray") from None
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False)
+    remote = ray.remote(num_cpus=task.threads, num_gpus=1 if task.device == "cuda" else 0, max_retries=0)(lines)
+    stream = remote.options(num_returns="streaming").remote(task, count_only)
+    try:
+        for reference in stream:
+            yield parse_event(ray.get(reference))
+    except GeneratorExit:
+        ray.cancel(stream)
+        raise
+
+
+def lines(task: TrainerTask, count_only: bool) -> Generator[bytes]:
+    """Runs on the cluster's machine: the trainer as a child, line by line, and never one left behind."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "millrace.tuning.trainer"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )  # fmt: skip
+    assert child.stdin is not None and child.stdout is not None  # noqa: PT018
+    try:
+        child.stdin.write(render_assignment(Assignment(task=task, parent=os.getpid(), count_only=count_only)))
+        child.stdin.flush()
+        last = b""
+        for line in child.stdout:
+            last = line
+            yield line
+        if not any(word in last[:32] for word in _LAST):
+            yield render_event(Failed(kind="internal", sentence=f"the trainer ended without a word, with code {child.wait()}"))
+    finally:
+        _end(child)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
