@@ -1,0 +1,1 @@
+"""Models that tenants publish: repositories, their revisions and files, and who may see them."""
