@@ -9,7 +9,6 @@ The loop is the whole art: send the conversation and the tools, run what the mod
 The shop stands in memory below; in yours these functions ask your database.
 """
 
-# ruff: noqa: T201 - it talks to a person
 import json
 import os
 from collections.abc import Callable

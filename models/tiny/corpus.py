@@ -14,6 +14,7 @@ from models.tiny.conversation import Dialogue
 from models.tiny.desk_scenes import NO_NAMES, make_scene
 from models.tiny.dialogues import make_dialogue
 from models.tiny.drills import make_drill
+from models.tiny.odd import piece_names
 from models.tiny.shared import read_heard, read_names, read_services
 from models.tiny.tools import as_dialogue
 from tokenizers import Tokenizer
@@ -25,7 +26,7 @@ FIGURE = 2.0  # times the weight, for a token of the assistant with a digit: it 
 SERVICE_SHARE = 0.03  # of the dialogues, when the shared folder is there
 SCENE_SHARE = 0.6  # with tools; the others have a shop in the system prompt, or none
 DRILL_STEPS = 300  # steps of the run in which drills are many
-DRILLS_FIRST, DRILLS_LATER = 0.6, 0.15  # of the dialogues
+DRILLS_FIRST, DRILLS_LATER = 0.6, 0.25  # of the dialogues
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
 
 
@@ -42,7 +43,9 @@ class Corpus:
         self.tokenizer = tokenizer
         self.seed = seed
         self.heard = read_heard(shared) if shared else {}
-        self.names = read_names(shared) if shared else NO_NAMES
+        names = read_names(shared) if shared else NO_NAMES
+        self.odd = piece_names(random.Random(seed), sorted(tokenizer.get_vocab()), times=3)
+        self.names = names._replace(training=[*names.training, *self.odd])
         self.services = read_services(shared) if shared else []
         self.start, self.end = self._ids("<|im_start|>"), self._ids("<|im_end|>")
         self.figures = {entry for word, entry in tokenizer.get_vocab().items() if any(map(str.isdigit, word))}
@@ -56,7 +59,7 @@ class Corpus:
         lengths: list[int] = []
         while len(tokens) < size:
             drill = rng.random() < (DRILLS_FIRST if number < DRILL_STEPS else DRILLS_LATER)
-            more, weight = self.encode(make_drill(rng) if drill else self._dialogue(rng))
+            more, weight = self.encode(make_drill(rng, self.odd) if drill else self._dialogue(rng))
             padding = -len(more) % STRIDE
             room = min(LONGEST, size - len(tokens))
             tokens += (more + self.newline * padding)[:room]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from models.tiny.conversation import Dialogue, Turn
 from models.tiny.goods import CITIES, COLOURS, COUNTRIES, CUSTOMERS, TRADES
@@ -31,43 +31,43 @@ ITEMS: tuple[Item, ...] = (
 )
 
 
-def make_drill(rng: random.Random) -> Dialogue:
+def make_drill(rng: random.Random, names: Sequence[str] = ()) -> Dialogue:
     """One drill: a call with what was said and an answer with what came back, a list to look up in, or repeating."""
     draw = rng.random()
-    return _call(rng) if draw < 0.45 else _lookup(rng) if draw < 0.75 else _repeat(rng)
+    return _call(rng, names) if draw < 0.45 else _lookup(rng, names) if draw < 0.75 else _repeat(rng, names)
 
 
-def echo(rng: random.Random) -> tuple[Turn, Turn]:
+def echo(rng: random.Random, names: Sequence[str] = ()) -> tuple[Turn, Turn]:
     """Something to repeat to the letter, and the repetition."""
-    said = ", ".join(rng.choice(ITEMS)(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))) + "."
+    said = ", ".join(_item(rng, names) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))) + "."
     asked = pick(rng, ("[Repeat|Say|Please repeat|Please say|say|repeat][ after me|]:", "Repeat[ after me|]", "Say"))
     return Turn("user", f"{asked} {said}"), Turn("assistant", said)
 
 
-def _repeat(rng: random.Random) -> Dialogue:
-    return tuple(turn for _ in range(rng.randint(1, 4)) for turn in echo(rng))
+def _repeat(rng: random.Random, names: Sequence[str]) -> Dialogue:
+    return tuple(turn for _ in range(rng.randint(1, 4)) for turn in echo(rng, names))
 
 
-def _lookup(rng: random.Random) -> Dialogue:
+def _lookup(rng: random.Random, names: Sequence[str]) -> Dialogue:
     """Lines of a name and a value in the system prompt; each question names one, the answer gives both."""
-    names = list(dict.fromkeys(rng.choice(ITEMS)(rng) for _ in range(rng.randint(3, 12))))
+    listed = list(dict.fromkeys(_item(rng, names) for _ in range(rng.randint(3, 12))))
     mark = rng.choice((": ", ", ", " is ", " costs "))
-    lines = {name: f"{name}{mark}{rng.choice(ITEMS)(rng)}" for name in names}
+    lines = {name: f"{name}{mark}{_item(rng, names)}" for name in listed}
     asked = pick(rng, ("{name}?", "{name}", "What about {name}?", "And {name}?"), name="{name}")
     turns = [Turn("system", rng.choice(("\n", "\n- ", ". ")).join(("[List]", *lines.values())))]
-    for name in (rng.choice(names) for _ in range(rng.randint(2, 8))):
+    for name in (rng.choice(listed) for _ in range(rng.randint(2, 8))):
         turns += [Turn("user", asked.format(name=name)), Turn("assistant", f"{lines[name]}.")]
     return tuple(turns)
 
 
-def _call(rng: random.Random) -> Dialogue:
+def _call(rng: random.Random, names: Sequence[str]) -> Dialogue:
     """One of some tools is called with what the user said; of what comes back, what was asked for is told."""
-    names = {f"{rng.choice(_VERBS)}_{odd_word(rng)}" for _ in range(rng.randint(1, 5))}
-    tools = tuple(Tool(name, (Parameter(odd_word(rng)),)) for name in sorted(names))
+    verbs = {f"{rng.choice(_VERBS)}_{odd_word(rng)}" for _ in range(rng.randint(1, 5))}
+    tools = tuple(Tool(name, (Parameter(odd_word(rng)),)) for name in sorted(verbs))
     turns: list[Said] = []
     for _ in range(rng.randint(1, 4)):
-        tool, item = rng.choice(tools), rng.choice(ITEMS)(rng)
-        facts = {odd_word(rng): _fact(rng) for _ in range(rng.randint(1, 5))}
+        tool, item = rng.choice(tools), _item(rng, names)
+        facts = {odd_word(rng): _fact(rng, names) for _ in range(rng.randint(1, 5))}
         key, value = rng.choice(list(facts.items()))
         fields = {"wish": tool.name.replace("_", " "), "item": item, "key": key, "value": join_words(value)}
         turns += [
@@ -79,10 +79,14 @@ def _call(rng: random.Random) -> Dialogue:
     return as_dialogue(Scene("", tools, tuple(turns)))
 
 
-def _fact(rng: random.Random) -> list[str]:
+def _fact(rng: random.Random, names: Sequence[str]) -> list[str]:
     """Usually one value."""
-    one = rng.choice(ITEMS)
-    return [one(rng) for _ in range(rng.choice((1, 1, 1, 1, 2, 3, 4)))]
+    return [_item(rng, names) for _ in range(rng.choice((1, 1, 1, 1, 2, 3, 4)))]
+
+
+def _item(rng: random.Random, names: Sequence[str]) -> str:
+    """One of `names` half of the time, where there are any."""
+    return rng.choice(names) if names and rng.random() < 0.5 else rng.choice(ITEMS)(rng)
 
 
 def _written(facts: dict[str, list[str]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable
 
 from models.tiny.phrases import read_phrases
 
@@ -41,3 +42,23 @@ def odd_name(rng: random.Random) -> str:
     """One to four odd words, in small letters or as a name is written."""
     name = " ".join(odd_word(rng) for _ in range(rng.choice((1, 1, 2, 2, 2, 3, 4))))
     return rng.choice((name, name, name.capitalize(), name.title()))
+
+
+def piece_names(rng: random.Random, entries: Iterable[str], times: int) -> list[str]:
+    """Names in which each entry of a vocabulary that is made of letters occurs about so many times.
+
+    An entry that no assistant ever says cannot be copied: its output learns `never`. Entries that begin a word are written
+    with a blank or `\u0120` in front, as byte-level BPE does; the others are hung on to one of those.
+    """
+    letters = [entry.replace("\u0120", " ") for entry in entries]
+    letters = [entry for entry in letters if entry.isascii() and entry.strip().isalpha()]
+    begins = [entry.strip() for entry in letters if entry.startswith(" ")]
+    within = [entry for entry in letters if not entry.startswith(" ")]
+    words = [*begins, *(rng.choice(begins) + entry for entry in within)] * times if begins else []
+    rng.shuffle(words)
+    names = []
+    while words:
+        count = rng.choice((1, 2, 2, 3))
+        names.append(" ".join(words[:count]))
+        del words[:count]
+    return names

@@ -9,6 +9,7 @@ from models.tiny.answers import hours_on, ships_to
 from models.tiny.conversation import Dialogue
 from models.tiny.dialogues import make_dialogue
 from models.tiny.drills import make_drill
+from models.tiny.odd import odd_name
 from models.tiny.phrases import read_phrases
 from models.tiny.spin import casual, join_words, pick, spin
 from models.tiny.worlds import make_shop, system_prompt
@@ -110,6 +111,13 @@ def test_drills_copy() -> None:
                 told = " ".join(before.text for before in dialogue[:place]).lower()
                 words = set(re.findall(r"\w+", turn.text.lower())) - joining
                 assert [word for word in words if word not in told] == []
+
+
+def test_odd_names_are_letters() -> None:
+    """An odd name is one to four words of letters, so that nothing in it means something to the phrase grammar."""
+    names = [odd_name(random.Random(seed)) for seed in range(300)]
+    assert all(re.fullmatch(r"[A-Za-z]+( [A-Za-z]+){0,3}", name) for name in names)
+    assert len(set(names)) > 250
 
 
 def test_spin_fills_and_chooses() -> None:

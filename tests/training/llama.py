@@ -13,7 +13,9 @@ Json = dict[str, Any]
 class Llama:
     """A llama.cpp server inside this process, on a port of its own."""
 
-    def __init__(self, path: Path, template: str | None = None, context_tokens: int = 2048) -> None:
+    def __init__(
+        self, path: Path, template: str | None = None, context_tokens: int = 2048, adapter: Path | None = None
+    ) -> None:
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.hostnames = ["127.0.0.1"]
@@ -24,6 +26,8 @@ class Llama:
         params.verbosity = 0
         if template is not None:
             params.chat_template = template
+        if adapter is not None:
+            params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter))]
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
         self._server = xllamacpp.Server(params)
 

@@ -8,12 +8,12 @@ from tests.training.needs import need
 
 need("gguf", "numpy")
 
-from models.tiny.evaluate import Tally, examine, make_material, measure, plain_turns, table, turns_of, wilson  # noqa: E402
-from models.tiny.forward import Network  # noqa: E402
-from models.tiny.served import Answer, Messages, Served  # noqa: E402
-from models.tiny.tools import Tool  # noqa: E402
+from models.tiny.evaluate import Tally, examine, make_material, measure, plain_turns, table, turns_of, wilson
+from models.tiny.forward import Network
+from models.tiny.served import Answer, Messages, Served
+from models.tiny.tools import Tool
 
-from millrace.catalog.bundled import PATH  # noqa: E402
+from millrace.catalog.bundled import PATH
 
 MATERIAL = make_material(None, 40, "test")
 

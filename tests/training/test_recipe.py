@@ -12,16 +12,16 @@ from tests.training.needs import need
 
 need("torch", "tokenizers", "gguf", "numpy")
 
-import numpy as np  # noqa: E402 - they come with the extra
-import torch  # noqa: E402
-from models.tiny.corpus import Corpus  # noqa: E402
-from models.tiny.export import export  # noqa: E402
-from models.tiny.forward import Network  # noqa: E402
-from models.tiny.model import Model, Shape  # noqa: E402
-from models.tiny.served import Served, as_messages  # noqa: E402
-from models.tiny.tools import Said  # noqa: E402
-from models.tiny.vocabulary import SPECIALS, VOCABULARY, texts, train_tokenizer  # noqa: E402
-from tokenizers import Tokenizer  # noqa: E402
+import numpy as np
+import torch
+from models.tiny.corpus import Corpus
+from models.tiny.export import export
+from models.tiny.forward import Network
+from models.tiny.model import Model, Shape
+from models.tiny.served import Served, as_messages
+from models.tiny.tools import Said
+from models.tiny.vocabulary import SPECIALS, VOCABULARY, texts, train_tokenizer
+from tokenizers import Tokenizer
 
 STEPS = 300  # it saves at 100, 200 and 300
 TRAIN = (
