@@ -3,7 +3,7 @@
 import pytest
 
 from millrace.base.errors import Reason, Refusal
-from millrace.catalog.catalogue import Catalogue
+from millrace.catalog.catalogue import Catalogue, unknown
 from millrace.catalog.model import MODEL_NAME, Model
 
 
@@ -30,14 +30,16 @@ def test_an_unknown_model_is_not_found(name: str) -> None:
     assert repr(name) in caught.value.sentence
 
 
-def test_a_limited_key_is_not_told_of_other_models() -> None:
-    """The stranger learns only of the models that its key may use."""
-    with pytest.raises(Refusal) as caught:
-        OFFER.find("gpt-4", among=frozenset({"millrace-tiny"}))
-    assert "millrace-tiny" in caught.value.sentence
-    assert "qwen3-8b" not in caught.value.sentence
-    with pytest.raises(Refusal, match="no model is on offer to this key"):
-        OFFER.find("gpt-4", among=frozenset({"gone"}))
+def test_the_refusal_names_what_it_is_given() -> None:
+    """The names are those that the caller may see; without one it says so."""
+    assert unknown("gpt-4", ["millrace-tiny"]).sentence == "there is no model 'gpt-4'; on offer: millrace-tiny"
+    assert unknown("gpt-4", []).sentence == "there is no model 'gpt-4'; no model is on offer to this key"
+
+
+def test_a_model_is_looked_for_without_a_refusal() -> None:
+    """For whoever knows of other models too."""
+    assert OFFER.get("qwen3-8b") is QWEN
+    assert OFFER.get("gpt-4") is None
 
 
 def test_a_refusal_stays_short() -> None:

@@ -1,6 +1,7 @@
 """A clock whose sleepers wait until the test lets them go."""
 
 import asyncio
+from collections.abc import Callable
 
 from millrace.base.clock import FakeClock
 
@@ -21,8 +22,16 @@ class HeldClock(FakeClock):
 
     async def let_go(self) -> None:
         """Wake the sleepers, and give everything that follows from it its turn."""
+        await self._wake(lambda _: True)
+
+    async def let_go_of(self, slept: float) -> None:
+        """The same for those that sleep for so many seconds."""
+        await self._wake(lambda seconds: seconds == slept)
+
+    async def _wake(self, which: Callable[[float], bool]) -> None:
         await settle()
-        sleepers, self._sleepers = self._sleepers, []
+        sleepers = [one for one in self._sleepers if which(one[0])]
+        self._sleepers = [one for one in self._sleepers if not which(one[0])]
         for seconds, future in sleepers:
             if not future.done():
                 self.advance(seconds)

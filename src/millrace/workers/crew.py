@@ -14,12 +14,30 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from millrace.base.clock import NS_PER_S, Clock
 from millrace.base.errors import Reason, Refusal
 from millrace.engines.embedded.engine import EmbeddedEngine
 from millrace.engines.embedded.follower import Standing
+from millrace.engines.protocol import EngineState
+from millrace.gateway.lending import Lending
 from millrace.workers.merge import merge
-from millrace.workers.messages import Ask, Collect, Collected, EngineNews, ModelState, Ready, Refused, Sample, Up
+from millrace.workers.messages import (
+    Ask,
+    Borrow,
+    Collect,
+    Collected,
+    Drop,
+    EngineNews,
+    ModelState,
+    Ready,
+    Refused,
+    Return,
+    Sample,
+    Up,
+    loan_name,
+)
 from millrace.workers.worker import Worker
 
 START_TRIES: Final = 3
@@ -46,13 +64,17 @@ class Crew:
     """`size` workers, made and not started. `serve` runs them."""
 
     def __init__(
-        self, size: int, launch: Launch, engines: Mapping[str, EmbeddedEngine], clock: Clock, patience_s: float
-    ) -> None:
+        self, size: int, launch: Launch, engines: Mapping[str, EmbeddedEngine], clock: Clock, patience_s: float,
+        tuned: Lending[EmbeddedEngine] | None = None,
+    ) -> None:  # fmt: skip
         self.restarts = [0] * size
         self._launch = launch
         self._engines = engines
         self._clock = clock
         self._patience_s = patience_s
+        self._tuned = tuned
+        self._loans: dict[tuple[int, int], asyncio.Task[None]] = {}
+        """By the worker's number and the loan's."""
         self._alive: dict[int, Worker] = {}
         self._ready: dict[int, Ready] = {}
         self._refused: dict[int, str] = {}
@@ -69,6 +91,8 @@ class Crew:
             for engine in self._engines.values():
                 stack.push_async_callback(engine.close)
                 await engine.start()
+            if self._tuned is not None:
+                stack.push_async_callback(self._tuned.pool.close)
             await self._keep_all(ready)
 
     async def _keep_all(self, ready: OnReady) -> None:
@@ -79,7 +103,7 @@ class Crew:
             self.stop()
             await asyncio.wait(keepers)
         finally:
-            for task in (*keepers, *news, *self._answering):
+            for task in (*keepers, *news, *self._answering, *self._loans.values()):
                 task.cancel()
         for keeper in keepers:
             keeper.result()
@@ -140,6 +164,8 @@ class Crew:
             worker.send_signal(signal.SIGKILL)
             del self._alive[number]
             self._ready.pop(number, None)
+            for loan in [loan for loan in self._loans if loan[0] == number]:
+                self._loans.pop(loan).cancel()
             sample = self._samples.pop(number, None)
             if sample is not None:
                 sample.cancel()
@@ -160,6 +186,24 @@ class Crew:
             task.add_done_callback(self._answering.discard)
         elif isinstance(said, Sample) and number in self._samples:
             self._samples.pop(number).set_result(said.text)
+        elif isinstance(said, Borrow) and self._tuned is not None:
+            self._loans[number, said.number] = asyncio.create_task(self._lend(self._tuned, worker, said))
+        elif isinstance(said, Return) and (number, said.number) in self._loans:
+            self._loans.pop((number, said.number)).cancel()
+        elif isinstance(said, Drop) and self._tuned is not None:
+            for name in said.names:
+                self._tuned.drop(name)
+            self._tuned.pool.tend()
+
+    async def _lend(self, tuned: Lending[EmbeddedEngine], worker: Worker, asked: Borrow) -> None:
+        """Until it is returned the worker hears of each step of the engine, but not why it failed: that is the operator's."""
+        name = loan_name(asked.number)
+        try:
+            async with tuned.lend(asked.model) as engine, aclosing(engine.standings()) as standings:
+                async for standing in standings:
+                    worker.tell(EngineNews(model=name, standing=replace(standing, failure=None)))
+        except Refusal as refusal:
+            worker.tell(EngineNews(model=name, standing=Standing(state=EngineState.STOPPED, failure=refusal.sentence)))
 
     async def _publish(self, model: str, engine: EmbeddedEngine) -> None:
         """Every worker hears of each step of an engine, and one that comes later of the last."""

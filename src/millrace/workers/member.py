@@ -48,6 +48,10 @@ class Member:
 
         return standings
 
+    def forget(self, model: str) -> None:
+        """Nobody asks for its feed any more."""
+        self._standings.pop(model, None)
+
     async def whole(self, own: bytes) -> bytes:
         """The metrics of all workers; this one's own when they cannot be had."""
         if self._collected is None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from millrace.catalog.tuned.values import TunedModel
 from millrace.engines.embedded.follower import Standing
 from millrace.settings.parse import Settings
 
@@ -34,6 +35,30 @@ class EngineNews(Struct, frozen=True, kw_only=True, tag=True):
 
     model: str
     standing: Standing
+
+
+def loan_name(number: int) -> str:
+    """What the engine of a worker's loan is called in news: no model of the settings has such a name."""
+    return f"loan {number}"
+
+
+class Borrow(Struct, frozen=True, tag=True):
+    """The worker needs the engine of a tuned model; news of it go by the loan's name, and end with the loan."""
+
+    number: int
+    model: TunedModel
+
+
+class Return(Struct, frozen=True, tag=True):
+    """It needs it no longer."""
+
+    number: int
+
+
+class Drop(Struct, frozen=True, tag=True):
+    """These tuned models were removed. Comes every few seconds, also when there is none."""
+
+    names: tuple[str, ...]
 
 
 class Collect(Struct, frozen=True, tag=True):
@@ -79,7 +104,7 @@ class Sample(Struct, frozen=True, tag=True):
 Down = Task | EngineNews | Collect | Collected
 """What a parent says."""
 
-Up = Ready | Refused | Ask | Sample
+Up = Ready | Refused | Ask | Sample | Borrow | Return | Drop
 """What a worker says."""
 
 In = TypeVar("In")

@@ -52,6 +52,8 @@ def _serve(settings: ChildSettings) -> tuple[list[xllamacpp.Server], Report]:
     if not Path(engine.path).is_file():
         failure = f"model {engine.model!r}: there is no file {engine.path}; pull the model or correct its path"
         return [], Report(failure=failure)
+    if engine.adapter is not None and not Path(engine.adapter).is_file():
+        return [], Report(failure=f"model {engine.model!r}: its adapter {engine.adapter} is gone; restore it from a backup")
     answers = xllamacpp.Server(_for_answers(settings))
     if not engine.embeddings:
         return [answers], Report(url=answers.listening_address)
@@ -93,6 +95,11 @@ def _params(settings: ChildSettings) -> xllamacpp.CommonParams:
     params.ctx_shift = False  # a request over its context is refused, never truncated
     params.use_jinja = True
     params.verbosity = _VERBOSITY
+    if engine.adapter is not None:
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path = engine.adapter
+        adapter.scale = 1.0
+        params.lora_adapters = [adapter]
     if engine.threads is not None:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = engine.threads
     if engine.gpu_layers is not None:
@@ -101,8 +108,9 @@ def _params(settings: ChildSettings) -> xllamacpp.CommonParams:
 
 
 def _failure(engine: EmbeddedSettings, said: str) -> str:
+    files = engine.path if engine.adapter is None else f"{engine.path} with the adapter {engine.adapter}"
     return (
-        f"model {engine.model!r}: llama.cpp cannot serve {engine.path} ({said}); check that the file is a whole GGUF "
+        f"model {engine.model!r}: llama.cpp cannot serve {files} ({said}); check that the file is a whole GGUF "
         f"and that {engine.slots} slots of {engine.context_tokens} tokens fit the memory, or pull it again"
     )
 

@@ -22,6 +22,8 @@ class EmbeddedSettings(Struct, frozen=True, kw_only=True):
     model: str
     path: str
     """The GGUF file."""
+    adapter: str | None = None
+    """The GGUF file of a LoRA adapter that is applied to it."""
     context_tokens: int
     """Prompt and answer together, of each request."""
     slots: int = 4

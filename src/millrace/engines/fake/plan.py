@@ -37,7 +37,9 @@ def plan_choice(order: Order, script: FakeScript, choice: int, limit: int) -> li
     if tool is not None:
         steps += _tool_steps(tool, choice, key)
     else:
-        tokens = text.answer_tokens(key, choice, script.tokens, order.sampling.response_format)
+        form = order.sampling.response_format
+        tokens = text.answer_tokens(key, choice, script.tokens, form)
+        tokens = [script.opening, *tokens] if script.opening and (form is None or form.kind == "text") else tokens
         steps += [Step(text=piece) for piece in text.cut_at_stop(tokens, order.sampling.stop or ())]
     finish = Finish.LENGTH if len(steps) > limit else Finish.STOP if tool is None else Finish.TOOL_CALLS
     steps = steps[:limit]

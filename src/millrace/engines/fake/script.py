@@ -15,6 +15,8 @@ class FakeScript(Struct, frozen=True, kw_only=True):
 
     tokens: int = 16
     """Text tokens of each choice before it stops by itself; a tool call or JSON has the tokens that its text needs."""
+    opening: str = ""
+    """What the text of each choice begins with, as one token more; not where JSON is wanted."""
     reasoning_tokens: int = 0
     """Tokens of reasoning before the text of each choice; an order with reasoning_effort 'none' gets none."""
     cached_input_percent: int = 0

@@ -1,0 +1,1 @@
+"""Models that tenants tuned: which there are, whose, on which base; and the adapters' files."""
