@@ -7,50 +7,55 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from millrace.base.clock import NS_PER_S, Clock, SystemClock
-from millrace.base.errors import Reason, Refusal
 from millrace.base.ids import Ids
 from millrace.catalog.catalogue import Catalogue
-from millrace.catalog.model import Model
+from millrace.catalog.published.depot import Depot
+from millrace.catalog.tuned.values import TunedModel
 from millrace.console.pages import pages
 from millrace.engines.embedded.engine import EmbeddedEngine
-from millrace.engines.embedded.settings import EmbeddedSettings
-from millrace.engines.fake import FakeEngine, FakeSettings
 from millrace.engines.process import Process
 from millrace.engines.protocol import Engine, EngineState
-from millrace.engines.remote import RemoteEngine, RemoteSettings
 from millrace.gateway import upkeep
 from millrace.gateway.admission import Admission
 from millrace.gateway.app import Gateway, alone
+from millrace.gateway.files import Files
+from millrace.gateway.fine_tuning import FineTuning
+from millrace.gateway.hub import HubRoutes
 from millrace.gateway.inference import Inference
+from millrace.gateway.lending import Lending
 from millrace.gateway.limiter import Limiter
 from millrace.gateway.metrics import Metrics
 from millrace.gateway.nightly import Nightly, Place, Report
 from millrace.gateway.observer import Observer
+from millrace.gateway.offers import Offers
 from millrace.gateway.reads import Reads
 from millrace.gateway.repetition import Repetition
+from millrace.gateway.routes import Tuning
 from millrace.gateway.server import SIGNALS, serve
 from millrace.gateway.tracing import open_tracer
+from millrace.making import tuning
+from millrace.making.engines import embedded_settings, make_engine, tuned_settings
+from millrace.making.tuned import Tuned
 from millrace.money.billing.books import Books
 from millrace.money.rating.book import NewPrice, parse_price
 from millrace.money.rating.store import PriceBook, all_prices, import_price, price_at
 from millrace.money.retention import parquet
 from millrace.money.rollups.roller import Roller
 from millrace.settings.home import Home
-from millrace.settings.parse import BUNDLED_PRICE, Settings
+from millrace.settings.parse import BUNDLED_PRICES, Settings
 from millrace.store.database import Database
 from millrace.store.transaction import Tx
 from millrace.tenants.authenticate import Directory
 from millrace.workers.crew import Crew
 from millrace.workers.member import Member
 from millrace.workers.messages import Task
-from millrace.workers.share import share, share_limits
+from millrace.workers.share import share_limits
 from millrace.workers.worker import Worker, WorkerProcess, tally_file
 
 _log = logging.getLogger("millrace")
@@ -81,15 +86,24 @@ ENDING_S: Final = 15.0
 
 AUDIT_MODULE: Final = "millrace.cli.auditing"
 
+ADAPTERS_EVERY_S: Final = 600.0
+"""How soon the file of a removed model goes, once it is an hour old."""
+
 ROLL_EVERY_S: Final = 5.0
 """How far behind roll-ups are: what is not in them yet is read row by row, and some thousand rows take milliseconds."""
+
+HUB_SWEEP_EVERY_S: Final = 3600.0
+"""What nobody finished to push goes after a week, and what a kill left unnamed at the next of these."""
+
+TUNE_EVERY_S: Final = 1.0
+"""How soon a job to tune is noticed."""
 
 KEEP_MODULE: Final = "millrace.cli.keeping"
 
 KEEP_DUE_EVERY_S: Final = 600.0
 """How soon after midnight UTC usage is exported and deleted, where the settings want that; a failed one is tried as soon."""
 
-_BUNDLED_PRICE: Final = parse_price(BUNDLED_PRICE, where="the bundled model's price")
+_BUNDLED_PRICES: Final = tuple(parse_price(price, where="the bundled model's prices") for price in BUNDLED_PRICES)
 _UNDECIDED: Final = frozenset({EngineState.DECLARED, EngineState.LOADING})
 
 
@@ -106,7 +120,7 @@ def import_prices(tx: Tx, prices: tuple[NewPrice, ...], now: int) -> list[str]:
         in_force = price_at(tx, price.model, price.currency, now)
         if had_before and in_force is not None and in_force.tiers != price.tiers:
             notes.append(f"{in_force.id} is in force; millrace.toml still says an older price of {price.model}")
-        if had_before or (known and price == _BUNDLED_PRICE):
+        if had_before or (known and price in _BUNDLED_PRICES):
             continue
         version, _ = import_price(tx, price, now)
         if version.version > 1:
@@ -114,42 +128,15 @@ def import_prices(tx: Tx, prices: tuple[NewPrice, ...], now: int) -> list[str]:
     return notes
 
 
-def make_engine(
-    model: Model, clock: Clock, folder: Path, environment: Mapping[str, str], member: Member | None = None
-) -> Engine:
-    """The engine of a model; `folder` takes its logs. With a `member`, as one of several workers has it."""
-    if model.engine == "fake":
-        return FakeEngine(FakeSettings(model=model.name, context_tokens=model.context_tokens), clock)
-    if model.engine == "remote":
-        assert model.url is not None
-        return RemoteEngine(
-            RemoteSettings(
-                model=model.name, url=model.url, upstream=model.upstream or model.name,
-                api_key=_upstream_key(model, environment), embeds=model.embeds,
-                connections_max=model.slots if member is None else share(model.slots, member.task.workers, member.task.number),
-            ),
-            clock,
-        )  # fmt: skip
-    settings = _embedded(model, folder)
-    return EmbeddedEngine(settings, clock) if member is None else _followed(settings, clock, member)
-
-
-def _embedded(model: Model, folder: Path) -> EmbeddedSettings:
-    assert model.path is not None
-    return EmbeddedSettings(
-        model=model.name, path=str(model.path), context_tokens=model.context_tokens, slots=model.slots,
-        threads=model.threads, log=str(folder / f"engine-{model.name.replace('/', '_')}.log"),
-    )  # fmt: skip
-
-
-def _followed(settings: EmbeddedSettings, clock: Clock, member: Member) -> EmbeddedEngine:
-    return EmbeddedEngine(settings, clock, member.feed(settings.model), member.task.workers)
-
-
 def crew(home: Home, settings: Settings, listener: socket.socket) -> Crew:
     """The parent of `settings.server.workers` workers, with the engines that it runs for all of them."""
     clock = SystemClock()
     embedded = [model for model in settings.models if model.engine == "embedded"]
+
+    catalogue = Catalogue(settings.models)
+
+    def tuned(model: TunedModel) -> EmbeddedEngine:
+        return EmbeddedEngine(tuned_settings(model, catalogue.find(model.base), home.path), clock)
 
     tally = tally_file(settings.server.workers)
 
@@ -159,8 +146,8 @@ def crew(home: Home, settings: Settings, listener: socket.socket) -> Crew:
 
     return Crew(
         settings.server.workers, launch,
-        {model.name: EmbeddedEngine(_embedded(model, home.path), clock) for model in embedded},
-        clock, patience_s=settings.limits.drain_s + ENDING_S,
+        {model.name: EmbeddedEngine(embedded_settings(model, home.path), clock) for model in embedded},
+        clock, patience_s=settings.limits.drain_s + ENDING_S, tuned=Lending(tuned, settings.limits, clock),
     )  # fmt: skip
 
 
@@ -196,7 +183,9 @@ class Cloud:
             model.name: make_engine(model, self.clock, home.path, environment, member) for model in settings.models
         }
         self.prices = PriceBook(db, self.clock)
-        admission = Admission(self.catalogue, self.engines, self.prices)
+        self.tuned = Tuned(db, self.catalogue, home.path, settings.limits, self.clock, member)
+        offers = Offers(db, self.catalogue, self.engines, self.tuned, self.clock)
+        admission = Admission(offers, self.prices)
         limiter = Limiter(settings.limits, self.clock, shared=shared)
         repetition = Repetition(db, self.books, limiter, settings.limits, self.clock)
         self.inference = Inference(admission, self.books, limiter, repetition, settings.limits, self.clock, self.metrics)
@@ -205,21 +194,40 @@ class Cloud:
             place = Place.of(settings.store.place(home.path))
             self.nightly = Nightly(db, self.clock, self.metrics, settings.audit.at_s, lambda: audit_apart(place))
         self.roller = Roller(db)
-        self.upkeep: upkeep.Upkeep | None = None
-        if settings.retention.usage_days is not None and self.is_first:
-            parquet.check()
-            task = upkeep.Task(
-                Place.of(settings.store.place(home.path)), str(settings.retention.place(home.path)),
-                settings.retention.usage_days,
-            )  # fmt: skip
-            self.upkeep = upkeep.Upkeep(self.clock, lambda: keep_apart(task))
-        reads = Reads(db, self.catalogue, self.prices, self.clock, self.inference.running, self.engines)
+        self.upkeep = self._upkeep(home)
+        reads = Reads(db, offers, self.prices, self.clock, self.inference.running)
+        directory = Directory(db, self.clock)
+        self.depot: Depot | None = None
+        if settings.hub.enabled:
+            self.depot = Depot(db, settings.hub.place(home.path), self.ids, self.clock, settings.hub.quota_bytes)
+        office = tuning.office(db, home.path, self.catalogue, self.clock)
+        files = Files(db, office.shelf, settings.limits, self.clock, self.ids)
+        tuned_at = tuning.place_of(home.path, settings.store.place(home.path), settings.models)
+        self.keeper = tuning.Keeper(db, tuned_at, self.clock)
         self.gateway = Gateway(
-            directory=Directory(db, self.clock), inference=self.inference, reads=reads, engines=self.engines,
+            directory=directory, inference=self.inference, reads=reads, engines=self.engines,
             metrics=self.metrics, observer=self.observer, ids=self.ids,
             pages=pages(self.catalogue, self.engines, db, self.clock),
-            whole=alone if member is None else member.whole,
+            whole=alone if member is None else member.whole, hub=self._hub(directory),
+            tuning=Tuning(files, FineTuning(db, office, settings.limits)),
         )  # fmt: skip
+
+    def _upkeep(self, home: Home) -> upkeep.Upkeep | None:
+        """What exports and deletes usage, where the settings want that."""
+        retention = self.settings.retention
+        if retention.usage_days is None or not self.is_first:
+            return None
+        parquet.check()
+        task = upkeep.Task(
+            Place.of(self.settings.store.place(home.path)), str(retention.place(home.path)), retention.usage_days
+        )
+        return upkeep.Upkeep(self.clock, lambda: keep_apart(task))
+
+    def _hub(self, directory: Directory) -> HubRoutes | None:
+        """What answers below /hub, where that is enabled."""
+        if self.depot is None:
+            return None
+        return HubRoutes(self.depot, directory, self.settings.limits, self.clock, self.settings.hub.transfers_max)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -232,6 +240,8 @@ class Cloud:
             for engine in self.engines.values():
                 stack.push_async_callback(engine.close)
                 await engine.start()
+            stack.push_async_callback(self.tuned.close)
+            stack.push_async_callback(self.keeper.close)
             for name, every_s, work in self._background():
                 task = asyncio.create_task(self._repeat(name, every_s, work))
                 stack.push_async_callback(_end, task)
@@ -282,9 +292,14 @@ class Cloud:
             ("journal sync", SYNC_EVERY_S, self._sync),
             ("sweeper", SWEEP_EVERY_S, self._sweep),
             ("engine counts", SWEEP_EVERY_S, self._flush_made),
+            ("tuned models", SWEEP_EVERY_S, self.tuned.tend),
         ]
         if self.is_first:
             always.append(("roll-up", ROLL_EVERY_S, self._roll))
+            always.append(("tuning", TUNE_EVERY_S, self.keeper.turn))
+            always.append(("adapters", ADAPTERS_EVERY_S, self.tuned.sweep))
+        if self.depot is not None and self.is_first:
+            always.append(("hub sweep", HUB_SWEEP_EVERY_S, self._sweep_hub))
         if self.upkeep is not None:
             always.append(("retention", KEEP_DUE_EVERY_S, self.upkeep.turn))
         if self.nightly is not None:
@@ -303,6 +318,10 @@ class Cloud:
 
     async def _flush_made(self) -> None:
         await self.inference.made.flush(self.db, self.books.epoch)
+
+    async def _sweep_hub(self) -> None:
+        assert self.depot is not None
+        await asyncio.to_thread(self.depot.sweep)
 
     async def _sweep(self) -> None:
         await self.books.sweep()
@@ -341,16 +360,3 @@ def _ignore_signals() -> None:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
-
-
-def _upstream_key(model: Model, environment: Mapping[str, str]) -> str | None:
-    if model.api_key_env is None:
-        return None
-    key = environment.get(model.api_key_env)
-    if not key:
-        raise Refusal(
-            Reason.BAD_SETTING,
-            f"model {model.name!r}: the environment variable {model.api_key_env} (api_key_env) is not set; "
-            "set it to the key of the upstream server, or take api_key_env out",
-        )
-    return key

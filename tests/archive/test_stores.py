@@ -16,6 +16,7 @@ from millrace.archive.read import Archive
 from millrace.archive.restore import restore_archive
 from millrace.archive.write import write_archive
 from millrace.base.errors import Refusal
+from millrace.catalog.tuned.files import AdapterFiles
 from millrace.store.database import Database
 from millrace.store.migrations import Migration
 from millrace.store.sqlite_database import SqliteDatabase
@@ -136,3 +137,15 @@ def test_a_reference_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     restore_into(schema.connect(server.url(name)), tmp_path / "whole.zip", tmp_path / "whole")
     asked = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' ORDER BY conname"
     assert server.ask(asked, name) == server.ask(asked, server.migrated)
+
+
+def test_adapters_come_along(tmp_path: Path) -> None:
+    """What tenants tuned is nowhere else: the files are in the archive, and where they belong in the new home."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "made.gguf").write_bytes(b"adapter")
+    sha256 = AdapterFiles(tmp_path / "home").add(tmp_path / "made.gguf")
+    with contextlib.closing(SqliteDatabase(tmp_path / "one.db")) as one:
+        one.write_now(seed)
+        backup(one, tmp_path / "home" / "one.zip")
+    restore_into(SqliteDatabase(tmp_path / "two.db"), tmp_path / "home" / "one.zip", tmp_path / "restored")
+    assert AdapterFiles(tmp_path / "restored").path(sha256).read_bytes() == b"adapter"

@@ -19,6 +19,7 @@ from millrace.gateway.refusals import STATUS
 from millrace.money.rating.book import PRICE_KEYS, TIER_KEYS
 from millrace.settings import models as model_settings
 from millrace.settings.audit import Audit
+from millrace.settings.hub import Hub
 from millrace.settings.limits import RANGES, Limits
 from millrace.settings.logs import Logs
 from millrace.settings.parse import Server, Store, parse_settings
@@ -104,6 +105,15 @@ def test_every_key_of_telemetry() -> None:
 def test_every_key_of_retention() -> None:
     """Each key is there."""
     assert set(rows(section(SETTINGS, "## `[retention]`"))) == set(Retention.__struct_fields__)
+
+
+def test_every_key_of_the_hub() -> None:
+    """Each key is there with its default."""
+    found = {name: cells[0].strip("`").strip('"') for name, cells in rows(section(SETTINGS, "## `[hub]`")).items()}
+    assert found == {
+        name: str(getattr(Hub(), name)).lower() if name == "enabled" else str(getattr(Hub(), name))
+        for name in Hub.__struct_fields__
+    }
 
 
 def test_every_key_of_server_store_and_logs() -> None:

@@ -14,18 +14,26 @@ from millrace.base.clock import FakeClock
 from millrace.base.ids import Ids
 from millrace.catalog.catalogue import Catalogue
 from millrace.catalog.model import Model
+from millrace.catalog.published.depot import Depot
+from millrace.catalog.tuned.values import TunedModel
 from millrace.engines.fake import FakeEngine, FakeScript, FakeSettings
 from millrace.gateway.admission import Admission
 from millrace.gateway.app import Gateway
 from millrace.gateway.connection import EXTENSION, Connection
 from millrace.gateway.exchange import Message, Receive, Scope, Send
+from millrace.gateway.files import Files
+from millrace.gateway.fine_tuning import FineTuning
+from millrace.gateway.hub import HubRoutes
 from millrace.gateway.inference import Inference
+from millrace.gateway.lending import Lending
 from millrace.gateway.limiter import Limiter
 from millrace.gateway.metrics import Metrics
 from millrace.gateway.observer import Observer
+from millrace.gateway.offers import Offers
 from millrace.gateway.reads import Reads
 from millrace.gateway.repetition import Repetition
 from millrace.gateway.rolling import STEP_TOKENS
+from millrace.gateway.routes import Tuning
 from millrace.gateway.tracing import OtelTracer
 from millrace.gateway.trail import NO_TRACER
 from millrace.money.billing.books import Books
@@ -41,9 +49,14 @@ from millrace.tenants import store as tenants
 from millrace.tenants.authenticate import Directory
 from millrace.tenants.values import Mode, Tenant
 from millrace.tenants.values import Scope as KeyScope
+from millrace.tuning.office import Office
+from millrace.tuning.trainer import fake as fake_trainer
+from millrace.tuning.workshop import Workshop
 
 CREDIT = 10_000_000_000
 CONTEXT = 1000
+HUB_QUOTA = 5_000_000
+"""Bytes."""
 
 
 class Answer:
@@ -104,15 +117,24 @@ class World:
         prices = PriceBook(db, self.clock)
         catalogue = Catalogue([model, spare])
         limiter = Limiter(limits, self.clock)
+        self.lending = Lending(self._tuned_engine, limits, self.clock)
+        self.offers = Offers(db, catalogue, engines, self.lending, self.clock)
         self.inference = Inference(
-            Admission(catalogue, engines, prices), self.books, limiter,
+            Admission(self.offers, prices), self.books, limiter,
             Repetition(db, self.books, limiter, limits, self.clock), limits, self.clock, self.metrics, hold_step,
         )
         tracer = NO_TRACER if processor is None else OtelTracer(processor, self.clock, {})
+        directory = Directory(db, self.clock)
+        self.depot = Depot(db, folder / "hub", self.ids, self.clock, HUB_QUOTA)
+        workshop = Workshop(folder, fake_trainer.Inline.spawn, fake_trainer.convert, self.clock)
+        office = Office(db, catalogue, workshop, self.ids)
+        files = Files(db, office.shelf, limits, self.clock, self.ids)
         self.gateway = Gateway(
-            directory=Directory(db, self.clock),
+            directory=directory,
+            tuning=Tuning(files, FineTuning(db, office, limits)),
+            hub=HubRoutes(self.depot, directory, limits, self.clock, transfers_max=4),
             inference=self.inference,
-            reads=Reads(db, catalogue, prices, self.clock, self.inference.running, engines),
+            reads=Reads(db, self.offers, prices, self.clock, self.inference.running),
             engines=engines,
             metrics=self.metrics,
             observer=Observer(self.clock, self.metrics, logs, tracer),
@@ -121,6 +143,11 @@ class World:
         )
         self.owner, self.owner_key = self._tenant("mill")
         self.stranger, self.stranger_key = self._tenant("other")
+
+    def _tuned_engine(self, model: TunedModel) -> FakeEngine:
+        """As the composition root makes it for a base that is served by the fake engine."""
+        script = FakeScript(opening=f"[{model.name}] ", tokens=3)
+        return FakeEngine(FakeSettings(model=model.name, context_tokens=CONTEXT, embeds=False, script=script), self.clock)
 
     def key(self, tenant: Tenant, **terms: Any) -> str:
         """Another key of a tenant."""
@@ -194,6 +221,7 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.lending.pool.close()
         await self.engine.close()
         await self.books.close()
 
@@ -201,7 +229,7 @@ class World:
         now = self.clock.now()
 
         def work(tx: Any) -> Tenant:
-            for model in ("echo", "spare"):
+            for model in ("echo", "spare", "tune:echo"):
                 price = parse_price(
                     {"model": model, "currency": "CNY", "input": "1", "cached_input": "0.5", "output": "4"}, where="test"
                 )

@@ -7,10 +7,11 @@ from typing import Final
 from tests.tidy.repository import Source, functions, program, room_of, told
 
 ORDER: Final = (
-    "base", "generation", "wire", "store", "schema", "tenants", "catalog",
+    "base", "generation", "wire", "store", "schema", "tenants", "catalog", "conversion",
     "money", "money.ledger", "money.metering", "money.rollups", "money.rating", "money.grants", "money.idempotency",
     "money.epochs", "money.slices", "money.allowances", "money.billing", "money.invoices", "money.retention", "money.audit",
-    "settings", "archive", "engines", "gateway", "console", "workers", "wiring", "bootstrap", "cli",
+    "settings", "tuning", "archive", "engines", "gateway", "console", "workers", "client", "evaluation",
+    "making", "wiring", "bootstrap", "cli",
 )  # fmt: skip
 """A room imports only rooms that stand before it."""
 
@@ -22,6 +23,8 @@ ONLY: Final = {
     "money.slices": frozenset({"base", "store", "money.slices"}),
     "money.allowances": frozenset({"base", "store", "money.allowances"}),
     "money.idempotency": frozenset({"base", "store", "money.idempotency"}),
+    "client": frozenset({"base", "wire", "client"}),
+    "evaluation": frozenset({"base", "wire", "client", "evaluation"}),
     "generation": frozenset({"base", "generation"}),
     "wire": frozenset({"base", "generation", "wire"}),
     "store": frozenset({"base", "store"}),
@@ -32,12 +35,15 @@ PLUG_INS: Final = frozenset({"embedded", "fake", "ray", "remote", "vllm"})
 """Engines, each a folder that can be deleted; what they share lies beside them."""
 
 OUTSIDE: Final = {
-    "aiohttp": {"engines", "wiring"},
+    "aiohttp": {"catalog", "client", "engines", "wiring"},
     "apsw": {"store"},
     "click": {"cli"},
     "duckdb": {"money.retention"},
+    "gguf": {"conversion", "tuning"},
     "httptools": {"engines", "gateway"},
+    "jsonschema": {"evaluation"},
     "jinja2": {"console"},
+    "numpy": {"conversion"},
     "opentelemetry": {"gateway"},
     "prometheus_client": {"gateway"},
     "psycopg": {"store"},

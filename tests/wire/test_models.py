@@ -13,7 +13,7 @@ CARD = ModelCard(
 )
 CARD_JSON = (
     b'{"id":"qwen3-8b","object":"model","created":1700000000,"owned_by":"millrace","context_tokens":32768,'
-    b'"max_output_tokens":8192,"embeds":false,"prices":{"currency":"CNY","input":"0.8","output":"2.0"}}'
+    b'"max_output_tokens":8192,"embeds":false,"prices":{"currency":"CNY","input":"0.8","output":"2.0"},"parent":null}'
 )
 
 

@@ -24,7 +24,9 @@ from millrace.store.migrations import Migration
 from millrace.store.tables import checked_at_the_end, count_on, is_empty
 from millrace.store.transaction import Conflict, Tx
 
-_FILE: Final = re.compile(r"files/(millrace\.toml|journal/(home|[0-9-]+\.journal))")
+_FILE: Final = re.compile(
+    r"files/(millrace\.toml|journal/(home|[0-9-]+\.journal)|adapters/[0-9a-f]{64}\.gguf|files/[0-9a-f]{64})"
+)
 
 OpenEmpty = Callable[[Path], tuple[Database, Sequence[Migration]]]
 """The database that the settings in a home name, not migrated, and the migrations of its make."""

@@ -16,16 +16,21 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from millrace import __version__
 from millrace.archive.manifest import FORMAT, NAME, VERSION, ChainHead, Manifest, Part, TablePart, render_manifest
 from millrace.archive.read import Archive, Progress
 from millrace.base.errors import Reason, Refusal
 from millrace.base.times import render_time
+from millrace.catalog.tuned.files import FOLDER as ADAPTERS
+from millrace.catalog.tuned.files import AdapterFiles
 from millrace.money.metering.journal import segments
 from millrace.store.database import Database
 from millrace.store.tables import Row, Table, pages, schema_number, tables
 from millrace.store.transaction import Tx
+from millrace.tuning.files.shelf import FOLDER as SHELF
+from millrace.tuning.files.shelf import Shelf
 
 COPY_BYTES: Final = 1024 * 1024
 
@@ -56,6 +61,7 @@ def write_archive(
             half.chmod(0o600)
             files = tuple(_files(archive, home, settings))
             manifest = db.read(lambda tx: _tables(tx, archive, files, now, progress, look))
+            manifest = replace(manifest, files=(*manifest.files, *_adapters(archive, home), *_shelf(archive, home)))
             archive.writestr(NAME, render_manifest(manifest))
         with Archive(half, called=str(destination)) as written:
             written.verify(progress)
@@ -85,6 +91,20 @@ def _files(archive: zipfile.ZipFile, home: Path, settings: Path) -> Iterator[Par
             seen.add(path)
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 yield _add(archive, f"files/{JOURNAL}/{path.name}", _blocks(file))
+
+
+def _adapters(archive: zipfile.ZipFile, home: Path) -> Iterator[Part]:
+    """What tenants tuned, which is nowhere else. After the tables: each model of theirs that is not removed has its file."""
+    for path in AdapterFiles(home).all():
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            yield _add(archive, f"files/{ADAPTERS}/{path.name}", _blocks(file))
+
+
+def _shelf(archive: zipfile.ZipFile, home: Path) -> Iterator[Part]:
+    """The files that tenants sent. Checkpoints are not among them: a job that was running begins anew, and is billed once."""
+    for path in Shelf(home).all():
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            yield _add(archive, f"files/{SHELF}/{path.name}", _blocks(file))
 
 
 def _tables(

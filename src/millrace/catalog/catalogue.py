@@ -1,6 +1,6 @@
 """The catalogue: what is on offer, by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from millrace.base.errors import Reason, Refusal
@@ -19,26 +19,30 @@ class Catalogue:
         if len(self._by_name) != len(self.models):
             raise ValueError(f"a model is on offer twice: {sorted(model.name for model in self.models)}")
 
-    def find(self, name: str, *, among: frozenset[str] | None = None) -> Model:
-        """The model of that name.
-
-        Raises MODEL_NOT_FOUND, which names what there is (only `among` those the caller may see).
-        """
-        model = self._by_name.get(name)
+    def find(self, name: str) -> Model:
+        """The model of that name. Raises MODEL_NOT_FOUND, which names what there is."""
+        model = self.get(name)
         if model is None:
-            raise Refusal(
-                Reason.MODEL_NOT_FOUND, f"there is no model {name[:80]!r}; {self._on_offer(among)}", param="model"
-            )
+            raise unknown(name, [model.name for model in self.models])
         return model
+
+    def get(self, name: str) -> Model | None:
+        """The model of that name; None where there is none."""
+        return self._by_name.get(name)
 
     def visible(self, allowed: frozenset[str] | None) -> tuple[Model, ...]:
         """What a key may see: all, or those of the names it is limited to."""
         return self.models if allowed is None else tuple(model for model in self.models if model.name in allowed)
 
-    def _on_offer(self, among: frozenset[str] | None) -> str:
-        names = [model.name for model in self.visible(among)]
-        if not names:
-            return "no model is on offer to this key"
-        more = len(names) - NAMES_SHOWN_MAX
-        shown = f"on offer: {', '.join(names[:NAMES_SHOWN_MAX])}"
-        return f"{shown} and {more} more (GET /v1/models)" if more > 0 else shown
+
+def unknown(name: str, names: Sequence[str]) -> Refusal:
+    """MODEL_NOT_FOUND, with the names of what there is for whoever asked."""
+    return Refusal(Reason.MODEL_NOT_FOUND, f"there is no model {name[:80]!r}; {_on_offer(names)}", param="model")
+
+
+def _on_offer(names: Sequence[str]) -> str:
+    if not names:
+        return "no model is on offer to this key"
+    more = len(names) - NAMES_SHOWN_MAX
+    shown = f"on offer: {', '.join(names[:NAMES_SHOWN_MAX])}"
+    return f"{shown} and {more} more (GET /v1/models)" if more > 0 else shown

@@ -27,6 +27,8 @@ class Model(Struct, frozen=True, kw_only=True):
     """Requests that the engine works on at once; what comes above waits in the queue."""
     path: Path | None = None
     """embedded: the GGUF file."""
+    pulled: str | None = None
+    """embedded: the name of the pulled model whose file `path` is."""
     threads: int | None = None
     """embedded: threads of one forward pass; None: llama.cpp decides."""
     url: str | None = None

@@ -1,7 +1,8 @@
 """`millrace backup` and `millrace restore`: all that is durable of a cloud in one file, and a cloud out of that file."""
 
 import contextlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from millrace.base.errors import Reason, Refusal
 from millrace.base.times import render_time
 from millrace.cli import place
 from millrace.cli.books import audit_form
+from millrace.cli.hub import depot_of
 from millrace.cli.output import Facts
 from millrace.cli.progress import progress
 from millrace.cli.shell import Shell, command, refuse
@@ -82,7 +84,17 @@ def restore(
     progress(shell)("auditing")
     with contextlib.closing(place.open_database(shell.home_path, None, make=False)) as db:
         checks = db.read(audit)
-    _show(shell, file, manifest, checks)
+        lost = depot_of(shell, db).lost()
+    if lost and not shell.as_json:
+        print(f"millrace: {_lost_text(len(lost), sum(lost.values()))}", file=sys.stderr)  # noqa: T201
+    _show(shell, file, manifest, checks, {"hub_missing": {"files": len(lost), "bytes": sum(lost.values())}})
+
+
+def _lost_text(files: int, size: int) -> str:
+    return (
+        f"{files} files of published models ({size} bytes) are not in backups: copy hub/blobs of the old home into this one, "
+        "or have their tenants push again"
+    )
 
 
 def _open_empty(home: Path) -> tuple[Database, Sequence[Migration]]:
@@ -95,11 +107,13 @@ def _stamp(now: int) -> str:
     return render_time(now)[:19].replace("-", "").replace(":", "") + "Z"
 
 
-def _show(shell: Shell, file: Path, manifest: Manifest, checks: Sequence[Check]) -> None:
+def _show(
+    shell: Shell, file: Path, manifest: Manifest, checks: Sequence[Check], more: Mapping[str, Any] | None = None
+) -> None:
     """What is in the file, and what the audit said; exit 1 where the books do not agree."""
     progress(shell)("")
     failed = next((check for check in checks if not check.ok), None)
-    shell.show(backup_form(file, manifest, checks), backup_facts(file, manifest, checks))
+    shell.show({**backup_form(file, manifest, checks), **(more or {})}, backup_facts(file, manifest, checks))
     if failed is not None:
         refuse(f"the books do not agree: {failed.name}: {failed.detail}")
 

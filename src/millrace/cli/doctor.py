@@ -54,6 +54,7 @@ def _declared(shell: Shell, settings: Settings) -> Iterator[Finding]:
     yield cloud.port(settings.server)
     yield cloud.limits(settings)
     yield from cloud.telemetry(settings)
+    yield from cloud.tuning(place, settings)
     for model in settings.models:
         yield from cloud.model(model, os.environ, str(settings_file(shell.home_path, shell.config)))
 

@@ -18,6 +18,8 @@ from millrace.cli.announcement import address
 from millrace.cli.doctor_findings import Finding, fail, judge_clock, judge_memory, judge_threads, ok, warn
 from millrace.settings.parse import Server, Settings, check_weights
 from millrace.store.migrations import schema_version
+from millrace.tuning.jobs import store
+from millrace.tuning.workshop import missing_for
 
 TIMEOUT_S: Final = 3.0
 """For a server on the same network; one that takes longer to list its models is not well."""
@@ -119,6 +121,23 @@ def telemetry(settings: Settings) -> Iterator[Finding]:
         yield ok("traces", f"sent to {endpoint}")
 
 
+def tuning(place: Path | str, settings: Settings) -> Iterator[Finding]:
+    """Where jobs wait to be tuned: whether this machine can, or why not."""
+    if isinstance(place, Path) and not place.is_file():
+        return
+    with contextlib.suppress(Refusal), contextlib.closing(schema.connect(place)) as db:
+        if db.read(schema_version) != len(schema.migrations(db.dialect)):
+            return
+        waiting = {job.model for job in db.read(store.open_jobs)}
+        models = [one for one in settings.models if one.name in waiting]
+        missing = sorted({name for one in models for name in missing_for(one)})
+        if missing:
+            remedy = "pip install 'millrace[tune]', or run 'millrace tune worker' on a machine that has it"
+            yield warn("tuning", f"jobs wait, and {', '.join(missing)} is not installed here", remedy)
+        elif waiting:
+            yield ok("tuning", f"jobs wait or run, of {', '.join(sorted(waiting))}")
+
+
 def model(one: Model, environment: Mapping[str, str], where: str) -> Iterator[Finding]:
     """The weights of an embedded model and room for them; an answer of the server of a remote one."""
     check = _CHECKS[one.engine]
@@ -136,7 +155,8 @@ def _embedded(one: Model, _environment: Mapping[str, str], where: str) -> Iterat
         check_weights(one, where)
         size = one.path.stat().st_size
     except Refusal as refusal:
-        yield fail(name, refusal.sentence, "put the GGUF file where the settings say, or mend them")
+        remedy = "put the GGUF file where the settings say" if one.pulled is None else f"pull {one.pulled} into this home"
+        yield fail(name, refusal.sentence, f"{remedy}, or mend the settings")
         return
     yield ok(name, f"{one.path.name} is there")
     available = machine.memory_available()

@@ -152,6 +152,7 @@ def model(one: Model, prices: Sequence[PriceVersion]) -> Form:
         "slots": one.slots,
         "embeds": one.embeds,
         "path": None if one.path is None else str(one.path),
+        "pulled": one.pulled,
         "url": one.url,
         "upstream": one.upstream,
         "prices": [price(version) for version in prices],

@@ -11,14 +11,17 @@ from millrace.cli import (
     consumption,
     demo,
     doctor,
+    evaluate,
     export,
     grant,
+    hub,
     invoice,
     key,
     model,
     price,
     reconcile,
     tenant,
+    tune,
     up,
 )
 from millrace.cli.shell import Common, ConfigOption, HomeOption, JsonOption
@@ -51,7 +54,7 @@ def _root(
 
 up.register(app)
 demo.register(app)
-for commands in (tenant, key, grant, model, price, invoice):
+for commands in (tenant, key, grant, model, hub, price, invoice, tune):
     app.add_typer(commands.app)
 consumption.register(app)
 books.register(app)
@@ -59,6 +62,7 @@ reconcile.register(app)
 doctor.register(app)
 backup.register(app)
 export.register(app)
+evaluate.register(app)
 
 
 def main() -> None:

@@ -95,6 +95,11 @@ def settings_lines(shell: Shell, manifest: Manifest) -> str | None:
     return f'[[models]]\nname = "{manifest.name}"\nengine = "embedded"\npulled = "{manifest.name}"\n\n[[prices]]\n{prices}\n'
 
 
+def to_serve(shell: Shell, lines: str) -> str:
+    place = settings_file(shell.home_path, shell.config)
+    return f"to serve it, add to {place}, with prices of your own (per million tokens):\n\n{lines}"
+
+
 def register(app: typer.Typer) -> None:
     command(app, "pull", example="millrace model pull hf:Qwen/Qwen3-0.6B-GGUF")(pull)
 
@@ -113,9 +118,4 @@ def _said(
     said.append(f"serving it takes {needs_text(weights_form(manifest, None, None)['needs'])}")
     if convert is not None:
         said.append(f"the embedded engine loads GGUF: {convert}")
-    if lines is not None:
-        said.append(
-            f"to serve it, add to {settings_file(shell.home_path, shell.config)}, with prices of your own (per million tokens):"
-            f"\n\n{lines}"
-        )
-    return said
+    return said if lines is None else [*said, to_serve(shell, lines)]

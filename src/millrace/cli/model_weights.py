@@ -11,10 +11,12 @@ from millrace.base.times import render_time
 from millrace.catalog import bundled
 from millrace.catalog.hub.partial import Unfinished, discard_unfinished, unfinished
 from millrace.catalog.hub.ref import parse_ref, source_of
+from millrace.catalog.tuned.values import is_tuned
 from millrace.catalog.weights.facts import needs_of
 from millrace.catalog.weights.values import NAME, Damage, Manifest
 from millrace.catalog.weights.weights import Weights
 from millrace.cli.doctor_machine import memory_available
+from millrace.cli.model_tuned import remove_tuned
 from millrace.cli.output import Facts, Table, Text, View, cell
 from millrace.cli.shell import Shell, command, refuse
 from millrace.settings.parse import declared, settings_file
@@ -32,7 +34,13 @@ _GB: Final = 1_000_000_000
 
 
 def remove(shell: Shell, name: NameArgument) -> None:
-    """Remove a pulled model's files. Refused while a server serves it or millrace.toml offers it."""
+    """Remove a pulled model's files. Refused while a server serves it or millrace.toml offers it.
+
+    A tuned model is removed by its name, whoever's it is.
+    """
+    if is_tuned(name):
+        remove_tuned(shell, name)
+        return
     weights = weights_of(shell.home_path)
     if not NAME.fullmatch(name) or weights.get(name) is None:
         _remove_unfinished(shell, weights, name)
@@ -63,8 +71,7 @@ def verify(shell: Shell, name: OneArgument = None) -> None:
     form = {"ok": not wrong, "checked": len(manifests), "damaged": wrong}
     shell.show(form, Text(f"{len(manifests) - len(wrong)} of {len(manifests)} pulled models are as they were fetched."))
     for found, damages in wrong.items():
-        source = weights.find(found).source
-        refuse(f"{found}: {damages[0].path}: {damages[0].what}; millrace model pull {source} --name {found}")
+        refuse(f"{found}: {damages[0].path}: {damages[0].what}; {weights.find(found).again}")
 
 
 def manifest_form(one: Manifest) -> Form:

@@ -14,7 +14,7 @@ from millrace.cli.output import Table, Text, cell
 from millrace.cli.shell import Shell, command, group
 from millrace.money.metering import store as metering
 from millrace.money.rating import store
-from millrace.money.rating.book import NewPrice, PriceVersion, parse_price_file
+from millrace.money.rating.book import NewPrice, PriceVersion, parse_price_file, priced_model
 from millrace.money.rating.what_if import Comparison, Rated, what_if
 from millrace.store.once import write_once
 from millrace.store.transaction import Tx
@@ -98,7 +98,7 @@ def _amounts(one: Comparison) -> tuple[str, str, str]:
 def _rated(tx: Tx, start: int, end: int) -> Iterator[Rated]:
     for tenant in tenants(tx):
         for row in metering.in_span(tx, tenant.id, start, end):
-            yield Rated(row.model, row.currency, row.tokens, row.amount)
+            yield Rated(priced_model(row.price_id), row.currency, row.tokens, row.amount)
 
 
 def _read(file: Path) -> list[NewPrice]:

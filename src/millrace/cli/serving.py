@@ -23,6 +23,7 @@ from millrace.cli.shell import Shell
 from millrace.gateway.server import SIGNALS, listen
 from millrace.settings.home import Home, default_home
 from millrace.settings.parse import Settings
+from millrace.settings.pulled import in_use
 from millrace.store.once import write_once
 from millrace.tenants import store as tenants
 from millrace.workers.crew import Crew
@@ -38,7 +39,8 @@ def serve_home(shell: Shell, host: str | None, port: int | None, workers: int | 
     host = settings.server.host if host is None else host
     port = settings.server.port if port is None else port
     workers = settings.server.workers if workers is None else workers
-    with _taken(shell.home_path) as home, contextlib.closing(listen(host, port)) as listener:
+    taken = _taken(shell.home_path)
+    with taken as home, in_use(home.path, settings.models), contextlib.closing(listen(host, port)) as listener:
         server = replace(settings.server, host=host, port=listener.getsockname()[1], workers=workers)
         _serve_from(shell, home, replace(settings, server=server), listener)
 

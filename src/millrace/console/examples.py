@@ -24,10 +24,12 @@ for chunk in client.chat.completions.create(
 """
 
 
-def curl(base: str, path: str, body: object = None, *, secured: bool = True) -> str:
-    """A curl command; with a body it is a POST. A REQUEST_ID at the end of the path is left to the shell."""
+def curl(base: str, path: str, body: object = None, *, secured: bool = True, method: str = "GET") -> str:
+    """A curl command; with a body it is a POST, else of that method. A REQUEST_ID at the end is left to the shell."""
     known = path.removesuffix(REQUEST_ID)
     lines = [f"curl {shlex.quote(base + known)}" + (f'"{REQUEST_ID}"' if known != path else "")]
+    if body is None and method != "GET":
+        lines.append(f"-X {method}")
     if secured:
         lines.append(f'-H "Authorization: Bearer {KEY}"')
     if body is not None:

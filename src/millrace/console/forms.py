@@ -9,7 +9,17 @@ from millrace.wire.chat import ACCEPTED_ONLY, NOT_SUPPORTED, ChatBody
 from millrace.wire.completions import CompletionBody
 from millrace.wire.embeddings import TEXTS_MAX, EmbeddingList, EmbeddingsBody
 from millrace.wire.errors import Envelope
-from millrace.wire.models import ModelCard, ModelList
+from millrace.wire.files import FileDeleted, FileForm, FileList
+from millrace.wire.fine_tuning import NOT_SUPPORTED as NOT_TUNED
+from millrace.wire.fine_tuning import (
+    FineTuningBody,
+    FineTuningCheckpointList,
+    FineTuningEventList,
+    FineTuningJob,
+    FineTuningJobList,
+    TuningEstimate,
+)
+from millrace.wire.models import ModelCard, ModelDeleted, ModelList
 from millrace.wire.receipts import BalanceForm, ReceiptForm, UsageForm
 from millrace.wire.render_chat import ChatCompletion
 from millrace.wire.render_completion import Completion
@@ -86,6 +96,11 @@ PUBLIC_NAMES: Final = {
     "UsageRowForm": "UsageRow",
     "PriceForm": "Price",
     "PriceTierForm": "PriceTier",
+    "FineTuningBody": "FineTuningRequest",
+    "HyperparametersBody": "HyperparametersRequest",
+    "MethodBody": "TuningMethodRequest",
+    "SupervisedBody": "SupervisedRequest",
+    "FileForm": "File",
     "HealthForm": "Health",
     "ReadyForm": "Readiness",
     "Envelope": "ErrorEnvelope",
@@ -93,14 +108,20 @@ PUBLIC_NAMES: Final = {
 """What a form is called outside; one that is not listed loses its underscore."""
 
 TYPES: Final[tuple[type[Struct], ...]] = (
-    ChatBody, CompletionBody, EmbeddingsBody, ChatCompletion, Completion, EmbeddingList, ModelList, ModelCard,
-    PriceForm, TextPart, ReceiptForm, BalanceForm, UsageForm, HealthForm, ReadyForm, Envelope,
+    ChatBody, CompletionBody, EmbeddingsBody, ChatCompletion, Completion, EmbeddingList, ModelList, ModelCard, ModelDeleted,
+    FileForm, FileList, FileDeleted, FineTuningBody, TuningEstimate, FineTuningJob, FineTuningJobList, FineTuningEventList,
+    FineTuningCheckpointList, PriceForm, TextPart, ReceiptForm, BalanceForm, UsageForm, HealthForm, ReadyForm, Envelope,
 )  # fmt: skip
 
 REFUSED: Final[dict[str, dict[str, str]]] = {
     "ChatRequest": dict(NOT_SUPPORTED),
     "CompletionRequest": {"suffix": "is not supported; models here continue a text, they do not fill it in"},
     "EmbeddingsRequest": {"dimensions": "is not supported; vectors have the model's own length"},
+    "FineTuningRequest": dict(NOT_TUNED),
+    "TuningMethodRequest": {
+        "dpo": "is not supported; models are tuned by the method supervised",
+        "reinforcement": "is not supported; models are tuned by the method supervised",
+    },
     "Message": {"audio": "models here read text only", "function_call": "is deprecated and not supported; use tool_calls"},
     "MessageToolCall": {"custom": "is not supported: only functions can be called"},
     "Tool": {"custom": "is not supported: a tool is a function"},
@@ -134,6 +155,7 @@ _NARROWER: Final[dict[tuple[str, str], Schema]] = {
         ],
         "default": None,
     },
+    ("TuningMethodRequest", "type"): {"enum": ["supervised"]},
     ("Message", "refusal"): {"type": "null", "default": None},
     ("Model", "prices"): {"anyOf": [{"$ref": f"{REFERENCE}Price"}, {"type": "null"}], "default": None},
 }

@@ -28,7 +28,7 @@ def document(base: str) -> dict[str, Any]:
         "info": {"title": "Millrace", "version": millrace.__version__, "description": SUMMARY},
         "servers": [{"url": base}],
         "security": [{"bearer": []}],
-        "paths": {operation.path: {operation.route.method.lower(): _operation(operation)} for operation in OPERATIONS},
+        "paths": _paths(),
         "components": {
             "schemas": _described(schemas()),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "A key: mr_…"}},
@@ -47,6 +47,14 @@ def refusals_by_status(reasons: Iterable[Reason]) -> dict[int, list[Reason]]:
     found: dict[int, list[Reason]] = {}
     for reason in sorted(reasons, key=lambda reason: (STATUS[reason], reason.value)):
         found.setdefault(STATUS[reason], []).append(reason)
+    return found
+
+
+def _paths() -> dict[str, dict[str, Any]]:
+    """By path, and there by method."""
+    found: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        found.setdefault(operation.path, {})[operation.route.method.lower()] = _operation(operation)
     return found
 
 

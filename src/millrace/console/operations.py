@@ -10,8 +10,8 @@ from msgspec import Struct, field
 
 from millrace.base.errors import Reason
 from millrace.console.examples import REQUEST_ID
-from millrace.console.parameters import CHAT, COMPLETION, EMBEDDINGS, Parameter
-from millrace.gateway import app
+from millrace.console.parameters import CHAT, COMPLETION, EMBEDDINGS, FINE_TUNING, Parameter
+from millrace.gateway import app, routes
 from millrace.gateway.app import Route
 from millrace.gateway.rolling import STEP_TOKENS
 
@@ -48,12 +48,17 @@ class Operation(Struct, frozen=True, kw_only=True):
     @property
     def path(self) -> str:
         """With the path's parameter in braces: '/v1/receipts/{id}'."""
-        return self.route.path if self.argument is None else f"{self.route.path}{{{self.argument.name}}}"
+        if self.argument is None or "{" in self.route.path:
+            return self.route.path
+        return f"{self.route.path}{{{self.argument.name}}}"
 
     @property
     def example_path(self) -> str:
         """A path that can be called."""
-        return self.route.path if self.argument is None else self.route.path + self.argument.example
+        if self.argument is None:
+            return self.route.path
+        before, middle, after = self.route.path.partition(f"{{{self.argument.name}}}")
+        return before + self.argument.example + after if middle else before + self.argument.example
 
 
 _ALWAYS: Final = (Reason.METHOD_NOT_ALLOWED, Reason.HEADERS_TOO_LARGE, Reason.INTERNAL_ERROR)
@@ -89,6 +94,97 @@ _STREAM: Final = (
     "engine that breaks in the middle sends an error envelope as the last frame. A client that leaves pays for what was "
     "sent to it and no more."
 )
+_FILE: Final = Argument("id", "The file's id.", "file-01k8zq4v7me1r9c0q2d5x6y7z8")
+_JOB: Final = Argument("id", "The job's id.", "ftjob-01k8zq4v7me1r9c0q2d5x6y7z8")
+_PAGE: Final = (
+    Argument("after", "The id of the last one that was seen.", "ftjob-01k8zq4v7me1r9c0q2d5x6y7z8"),
+    Argument("limit", "How many at most.", "20", {"type": "integer", "minimum": 1, "maximum": 1000}),
+)
+_TUNING_READ: Final = (*_READ, Reason.NOT_FOUND)
+_TUNING_BODY: Final = (
+    *_TUNING_READ, Reason.INVALID_JSON, Reason.INVALID_REQUEST, Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_FOUND,
+    Reason.REQUEST_TIMEOUT, Reason.REQUEST_TOO_LARGE,
+)  # fmt: skip
+_TUNING_EXAMPLE: Final = {"model": "{model}", "training_file": _FILE.example, "hyperparameters": {"n_epochs": 3}}
+_UPLOADED: Final = (
+    "The body is multipart/form-data with the fields purpose, which is fine-tune, and file. The file is taken piece by piece, "
+    "up to limits.file_bytes_max, and looked into when a job is made of it."
+)
+_COUNTED: Final = (
+    "The files are counted first: the answer says how many tokens will be trained and what they cost, by the price of "
+    "tune:MODEL, exactly. The whole of it is held while the job runs and billed when the model is there; a job that fails or "
+    "is cancelled costs nothing. Where the balance is too small there is no job."
+)
+_BAD_LINES: Final = (
+    "A file with bad lines makes a job with the status failed, whose error names the lines. With an Idempotency-Key the same "
+    "request again is answered with the same job, for ever."
+)
+
+_TUNING: Final = (
+    Operation(
+        route=routes.UPLOAD, id="createFile", answer="File", scope="inference",
+        refusals=(*_READ, Reason.INVALID_REQUEST, Reason.REQUEST_TIMEOUT, Reason.REQUEST_TOO_LARGE),
+        notes=(_UPLOADED,),
+    ),
+    Operation(
+        route=routes.FILES, id="listFiles", answer="FileList", scope="read",
+        refusals=(*_TUNING_READ, Reason.INVALID_REQUEST),
+        query=(
+            Argument("after", "The id of the last one that was seen.", _FILE.example), _PAGE[1],
+            Argument("order", "By their time.", "desc", {"enum": ["asc", "desc"], "default": "desc"}),
+            Argument("purpose", "Only these; there is one.", "fine-tune"),
+        ),
+    ),
+    Operation(route=routes.FILE, id="getFile", answer="File", scope="read", refusals=_TUNING_READ, argument=_FILE),
+    Operation(
+        route=routes.DELETE_FILE, id="deleteFile", answer="FileDeleted", scope="inference",
+        refusals=(*_TUNING_READ, Reason.CONFLICT), argument=_FILE,
+        notes=("A file that a job which is not over needs is refused with conflict.",),
+    ),
+    Operation(
+        route=routes.FILE_CONTENT, id="getFileContent", answer=None, scope="read", refusals=_TUNING_READ, argument=_FILE,
+        notes=("Byte for byte as it was sent.",),
+    ),
+    Operation(
+        route=routes.TUNE, id="createFineTuningJob", answer="FineTuningJob", scope="inference", body="FineTuningRequest",
+        parameters=FINE_TUNING, example=_TUNING_EXAMPLE,
+        refusals=(
+            *_TUNING_BODY, Reason.INSUFFICIENT_CREDIT, Reason.RATE_LIMIT_EXCEEDED, Reason.IDEMPOTENCY_CONFLICT,
+        ),
+        notes=(_COUNTED, _BAD_LINES),
+    ),
+    Operation(
+        route=routes.TUNINGS, id="listFineTuningJobs", answer="FineTuningJobList", scope="read",
+        refusals=(*_TUNING_READ, Reason.INVALID_REQUEST), query=_PAGE,
+    ),
+    Operation(
+        route=routes.TUNING, id="getFineTuningJob", answer="FineTuningJob", scope="read", refusals=_TUNING_READ, argument=_JOB,
+    ),
+    Operation(
+        route=routes.CANCEL_TUNING, id="cancelFineTuningJob", answer="FineTuningJob", scope="inference",
+        refusals=(*_TUNING_READ, Reason.CONFLICT), argument=_JOB,
+        notes=("One that runs is cancelled as soon as its trainer has ended, within a minute. One that is over refuses.",),
+    ),
+    Operation(
+        route=routes.TUNING_EVENTS, id="listFineTuningEvents", answer="FineTuningEventList", scope="read",
+        refusals=(*_TUNING_READ, Reason.INVALID_REQUEST), argument=_JOB, query=_PAGE,
+    ),
+    Operation(
+        route=routes.TUNING_CHECKPOINTS, id="listFineTuningCheckpoints", answer="FineTuningCheckpointList", scope="read",
+        refusals=(*_TUNING_READ, Reason.INVALID_REQUEST), argument=_JOB, query=_PAGE,
+        notes=("A checkpoint is where a job goes on that was interrupted. It is no model of its own.",),
+    ),
+    Operation(
+        route=routes.TUNING_CURVE, id="getFineTuningCurve", answer=None, scope="read", refusals=_TUNING_READ, argument=_JOB,
+        notes=("SVG: the loss, and the held-out loss, over the tokens trained.",),
+    ),
+    Operation(
+        route=routes.ESTIMATE_TUNING, id="estimateFineTuning", answer="TuningEstimate", scope="read", body="FineTuningRequest",
+        parameters=FINE_TUNING, example=_TUNING_EXAMPLE, refusals=(*_TUNING_BODY, Reason.ENGINE_UNAVAILABLE),
+        notes=("Bad lines are refused with invalid_request here, since there is no job to fail.",),
+    ),
+)  # fmt: skip
+
 OPERATIONS: Final = (
     Operation(
         route=app.CHAT, id="createChatCompletion", answer="ChatCompletion", scope="inference", body="ChatRequest",
@@ -109,13 +205,26 @@ OPERATIONS: Final = (
     ),
     Operation(
         route=app.MODELS, id="listModels", answer="ModelList", refusals=_LOOK_UP,
-        notes=("Only models that the key may use, with the price in the tenant's currency.",),
+        notes=(
+            "Only models that the key may use, with the price in the tenant's currency.",
+            "Models that the tenant tuned are at the end, with what they were tuned on as parent; nobody else sees them.",
+        ),
     ),
     Operation(
         route=app.MODEL, id="getModel", answer="Model",
         refusals=(*_LOOK_UP, Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_FOUND),
         argument=Argument("model", "The model's name; it may contain slashes.", "{model}"),
     ),
+    Operation(
+        route=app.DELETE_MODEL, id="deleteModel", answer="ModelDeleted", scope="inference",
+        refusals=(*_READ, Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_FOUND),
+        argument=Argument("model", "The model's name.", "ft:millrace-tiny:acme:shop:0f1e2d3c"),
+        notes=(
+            "For good. What runs on it ends as it would; within a second no server has such a model any more.",
+            "Its usage and receipts stay. A model of the service refuses with model_not_allowed.",
+        ),
+    ),
+    *_TUNING,
     Operation(
         route=app.RECEIPT, id="getReceipt", answer="Receipt", scope="read",
         refusals=(*_READ, Reason.NOT_FOUND, Reason.CONFLICT),

@@ -62,6 +62,16 @@ COMPLETION: Final = {
     "echo": Parameter("Only false: the prompt is not repeated.", "false"),
 }
 
+FINE_TUNING: Final = {
+    "model": Parameter("The base, by its name in /v1/models."),
+    "training_file": Parameter("The id of a file of examples, one conversation a line."),
+    "validation_file": Parameter("The id of a file whose loss is measured; it is neither learned nor paid for.", "none"),
+    "suffix": Parameter("A part of the tuned model's name.", "none"),
+    "seed": Parameter("The same seed, files and hyperparameters make the same model.", "random"),
+    "hyperparameters": Parameter("How long and how strongly it learns; the older place.", "auto"),
+    "method": Parameter("The method, supervised, with its hyperparameters.", "supervised"),
+}
+
 EMBEDDINGS: Final = {
     "model": Parameter("Which model makes the vectors; it must be one that does."),
     "input": Parameter("A text, or up to 2,048 texts; none empty, each within the model's context."),

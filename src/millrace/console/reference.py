@@ -126,7 +126,7 @@ def _section(operation: Operation, components: Mapping[str, Any], base: str, mod
             (status, [reason.value for reason in reasons])
             for status, reasons in refusals_by_status(operation.refusals).items()
         ],
-        example=curl(base, path, example, secured=operation.secured),
+        example=curl(base, path, example, secured=operation.secured, method=operation.route.method),
     )  # fmt: skip
 
 

@@ -1,13 +1,14 @@
 """From a parsed request to an order that may run: which model, what it can honour, how large it can get, at what price."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
 from millrace.base.errors import Reason, Refusal
-from millrace.catalog.catalogue import Catalogue
 from millrace.catalog.model import Model
 from millrace.engines.protocol import Engine, EngineState, PromptSize, not_ready
+from millrace.gateway.offers import Offers
 from millrace.generation.order import Order, Sampling
 from millrace.generation.prompt import ChatPrompt, Prompt
 from millrace.money.billing.hold import Payer
@@ -22,6 +23,8 @@ class Offer(Struct, frozen=True):
     model: Model
     engine: Engine
     price: PriceVersion
+    sold_as: str | None = None
+    """What usage names where that is not the price's model."""
 
 
 class Admitted(Struct, frozen=True, kw_only=True):
@@ -41,19 +44,19 @@ class Admitted(Struct, frozen=True, kw_only=True):
 class Admission:
     """Answers 'what exactly would run, and how much can it come to'; nothing is held or generated here."""
 
-    def __init__(self, catalogue: Catalogue, engines: Mapping[str, Engine], prices: PriceBook) -> None:
-        self.catalogue = catalogue
-        self.engines = engines
+    def __init__(self, offers: Offers, prices: PriceBook) -> None:
+        self._offers = offers
         self._prices = prices
 
-    async def offer(self, name: str, caller: Caller) -> Offer:
-        """The model of that name, for this caller. 404 unknown, 403 not allowed, 503 not ready."""
-        model = self.catalogue.find(name, among=caller.key.models)
-        caller.require_model(name)
-        engine = self.engines[name]
-        if engine.state is not EngineState.READY:
-            raise not_ready(name, engine.state)
-        return Offer(model, engine, await self._prices.current(name, caller.tenant.currency))
+    @asynccontextmanager
+    async def offer(self, name: str, caller: Caller) -> AsyncGenerator[Offer, None]:
+        """The model of that name, for this caller and for one request. 404 unknown, 403 not allowed, 503 not ready."""
+        offered = await self._offers.find(name, caller)
+        price = await self._prices.current(offered.priced_as, caller.tenant.currency)
+        async with self._offers.engine(offered) as engine:
+            if engine.state is not EngineState.READY:
+                raise not_ready(name, engine.state)
+            yield Offer(offered.model, engine, price, offered.sold_as)
 
     async def admit(
         self,

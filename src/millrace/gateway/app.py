@@ -5,16 +5,19 @@ The inference routes are plain ASGI; every path that is not the API's goes to th
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from millrace.base.errors import Reason, Refusal
 from millrace.base.ids import Ids
 from millrace.engines.protocol import Engine, EngineState
 from millrace.gateway.exchange import App, ClientGone, Exchange, Message, Receive, Scope, Send
+from millrace.gateway.hub import PREFIX as HUB_PREFIX
 from millrace.gateway.inference import Inference, internal_error
 from millrace.gateway.metrics import Metrics
 from millrace.gateway.observer import Observer
 from millrace.gateway.reads import Reads
+from millrace.gateway.routes import TUNING_ROUTES, Tuning
+from millrace.gateway.routes import Route as Route
 from millrace.gateway.trail import Trail
 from millrace.tenants.authenticate import Directory
 from millrace.tenants.values import Caller
@@ -28,19 +31,12 @@ Handler = Callable[[Exchange, Caller], Awaitable[None]]
 OpenHandler = Callable[[Exchange], Awaitable[None]]
 
 
-class Route(NamedTuple):
-    """A path of the API, or a prefix of paths where it ends with a slash. The table is also what the reference page shows."""
-
-    method: str
-    path: str
-    summary: str
-
-
 CHAT: Final = Route("POST", "/v1/chat/completions", "Answer a chat, whole or as a stream.")
 COMPLETIONS: Final = Route("POST", "/v1/completions", "Continue a text, whole or as a stream.")
 EMBEDDINGS: Final = Route("POST", "/v1/embeddings", "Turn texts into vectors.")
 MODELS: Final = Route("GET", "/v1/models", "The models on offer, with lengths and prices.")
 MODEL: Final = Route("GET", "/v1/models/", "One model by its name.")
+DELETE_MODEL: Final = Route("DELETE", "/v1/models/", "End the offer of a model that the tenant tuned.")
 RECEIPT: Final = Route("GET", "/v1/receipts/", "What one request consumed and cost, by its x-request-id.")
 BALANCE: Final = Route("GET", "/v1/balance", "What the tenant has, what is held, what is available.")
 USAGE: Final = Route("GET", "/v1/usage", "Usage by model, day or key: ?from=2026-11-01&to=2026-12-01&by=day.")
@@ -48,12 +44,18 @@ HEALTH: Final = Route("GET", "/healthz", "200 while the process is alive.")
 READY: Final = Route("GET", "/readyz", "200 when every model is ready, else 503 and which is not.")
 METRICS: Final = Route("GET", "/metrics", "Prometheus metrics.")
 
-ROUTES: Final = (CHAT, COMPLETIONS, EMBEDDINGS, MODELS, MODEL, RECEIPT, BALANCE, USAGE, HEALTH, READY, METRICS)
+ROUTES: Final = (
+    CHAT, COMPLETIONS, EMBEDDINGS, MODELS, MODEL, DELETE_MODEL, *TUNING_ROUTES, RECEIPT, BALANCE, USAGE, HEALTH, READY, METRICS,
+)  # fmt: skip
 INFERENCE: Final = (CHAT, COMPLETIONS, EMBEDDINGS)
 
 
 Whole = Callable[[bytes], Awaitable[bytes]]
 """Makes of one process's metrics those of the whole server."""
+
+
+Hub = Callable[[Exchange, str], Awaitable[None]]
+"""Answers below /hub; told the secret of the Authorization header, empty where there is none."""
 
 
 async def alone(own: bytes) -> bytes:
@@ -76,6 +78,8 @@ class Gateway:
         ids: Ids,
         pages: App,
         whole: Whole = alone,
+        hub: Hub | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         self._directory = directory
         self._inference = inference
@@ -85,6 +89,8 @@ class Gateway:
         self._ids = ids
         self._pages = pages
         self._whole = whole
+        self._hub = hub
+        self._tuning = tuning
         self._open: dict[str, tuple[Route, OpenHandler]] = {
             HEALTH.path: (HEALTH, self._health),
             READY.path: (READY, self._ready),
@@ -98,7 +104,9 @@ class Gateway:
             BALANCE.path: (BALANCE, reads.balance),
             USAGE.path: (USAGE, reads.usage),
         }
-        self._prefixes: tuple[tuple[Route, Handler], ...] = ((MODEL, reads.model), (RECEIPT, reads.receipt))
+        self._prefixes: tuple[tuple[Route, Handler], ...] = (
+            (MODEL, reads.model), (DELETE_MODEL, reads.delete_model), (RECEIPT, reads.receipt),
+        )  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         trail = self._observer.begin(self._ids.new("req"), scope["method"], scope["path"])
@@ -124,6 +132,9 @@ class Gateway:
             _require_method(exchange, open_[0])
             await open_[1](exchange)
             return
+        if self._hub is not None and exchange.path.startswith(HUB_PREFIX):
+            await self._hub(exchange, _bearer(exchange))
+            return
         if not exchange.path.startswith("/v1/"):
             await self._pages(scope, receive, _noting(send, exchange.trail))
             return
@@ -139,11 +150,15 @@ class Gateway:
 
     def _find(self, exchange: Exchange) -> tuple[Route, Handler]:
         found = self._exact.get(exchange.path)
+        if found is None and self._tuning is not None:
+            found = self._tuning.find(exchange)
         if found is not None:
             return found
-        for route, handler in self._prefixes:
-            if exchange.path.startswith(route.path) and exchange.path != route.path:
-                return route, handler
+        matching = [
+            one for one in self._prefixes if exchange.path.startswith(one[0].path) and exchange.path != one[0].path
+        ]
+        if matching:
+            return next((one for one in matching if one[0].method == exchange.method), matching[0])
         raise Refusal(
             Reason.NOT_FOUND, f"there is no {exchange.path[:200]} here; see /docs for the routes of this API"
         )

@@ -1,7 +1,7 @@
 """One request and its answer over ASGI: a body that is bounded in size and time, an answer that knows what has left."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -66,6 +66,24 @@ class Exchange:
         if self.trail.texts is not None:
             self.trail.texts.ask(body)
         return body
+
+    async def pieces(self, most: int, timeout_s: float) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises REQUEST_TOO_LARGE over `most` bytes, REQUEST_TIMEOUT where a piece does not come."""
+        taken = 0
+        more = True
+        while more:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Refusal(Reason.REQUEST_TIMEOUT, f"nothing of the body came within {timeout_s:g} seconds") from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            taken += len(message["body"])
+            if taken > most:
+                raise Refusal(Reason.REQUEST_TOO_LARGE, f"the body is larger than {most} bytes; send it in parts")
+            yield message["body"]
+            more = message.get("more_body", False)
 
     async def start(self, status: int, fields: Headers) -> None:
         """The status line and headers; they leave with the first piece of the body."""

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from millrace.base.clock import NS_PER_S, Clock
 from millrace.base.errors import Reason, Refusal
 from millrace.engines.protocol import makes_no_embeddings
-from millrace.gateway.admission import Admission, Admitted, payer_of
+from millrace.gateway.admission import Admission, Admitted, Offer, payer_of
 from millrace.gateway.engine_counts import EngineCounts
 from millrace.gateway.exchange import SSE, Exchange
 from millrace.gateway.interrupt import Cause, Interrupted
@@ -29,7 +29,6 @@ from millrace.money.billing.books import Books
 from millrace.money.billing.hold import Outcome, Payer, clip
 from millrace.money.idempotency.claim import Answered, Claim
 from millrace.money.metering.usage import Status
-from millrace.money.rating.book import PriceVersion
 from millrace.settings.limits import Limits
 from millrace.tenants.values import Caller
 from millrace.wire.chat import ChatRequest, parse_chat
@@ -64,7 +63,7 @@ class Job(NamedTuple):
     """What is held for, whatever the kind of request."""
 
     payer: Payer
-    price: PriceVersion
+    offer: Offer
     input_bound: int
     output_bound: int
     keyed: Keyed | None
@@ -102,15 +101,15 @@ class Inference:
 
     async def chat(self, exchange: Exchange, caller: Caller) -> None:
         asked, keyed = await self._read(exchange, caller, parse_chat)
-        await self._once(exchange, keyed, lambda: self._generate(exchange, caller, asked, CHAT, keyed))
+        await self._once(exchange, keyed, lambda: self._text(exchange, caller, asked, CHAT, keyed))
 
     async def completion(self, exchange: Exchange, caller: Caller) -> None:
         asked, keyed = await self._read(exchange, caller, parse_completion)
-        await self._once(exchange, keyed, lambda: self._generate(exchange, caller, asked, COMPLETION, keyed))
+        await self._once(exchange, keyed, lambda: self._text(exchange, caller, asked, COMPLETION, keyed))
 
     async def embeddings(self, exchange: Exchange, caller: Caller) -> None:
         asked, keyed = await self._read(exchange, caller, parse_embeddings)
-        await self._once(exchange, keyed, lambda: self._embed(exchange, caller, asked, keyed))
+        await self._once(exchange, keyed, lambda: self._vectors(exchange, caller, asked, keyed))
 
     @property
     def waiting(self) -> int:
@@ -146,10 +145,15 @@ class Inference:
         else:
             await self._repetition.once(exchange, keyed, run)
 
-    async def _embed(self, exchange: Exchange, caller: Caller, asked: EmbeddingsRequest, keyed: Keyed | None) -> None:
+    async def _vectors(self, exchange: Exchange, caller: Caller, asked: EmbeddingsRequest, keyed: Keyed | None) -> None:
         exchange.trail.ask(asked.model, stream=False)
         self._refuse_when_draining()
-        offer = await self._admission.offer(asked.model, caller)
+        async with self._admission.offer(asked.model, caller) as offer:
+            await self._embed(exchange, caller, asked, offer, keyed)
+
+    async def _embed(
+        self, exchange: Exchange, caller: Caller, asked: EmbeddingsRequest, offer: Offer, keyed: Keyed | None
+    ) -> None:
         if not offer.engine.embeds:
             raise makes_no_embeddings(asked.model)
         sizes = await asyncio.gather(*(offer.engine.measure(TextPrompt(text=text)) for text in asked.texts))
@@ -168,20 +172,26 @@ class Inference:
             body = render_embeddings(asked.model, made.vectors, _settled(counts, job).input, asked.encoding)
             return await _deliver_whole(run, body, counts, made.counted_by)
 
-        job = Job(payer_of(caller), offer.price, sum(size.tokens for size in sizes), 0, keyed)
+        job = Job(payer_of(caller), offer, sum(size.tokens for size in sizes), 0, keyed)
         await self._run(exchange, caller, job, work)
 
-    async def _generate(
+    async def _text(
         self, exchange: Exchange, caller: Caller, asked: ChatRequest | CompletionRequest, form: Form, keyed: Keyed | None
     ) -> None:
         exchange.trail.ask(asked.model, stream=asked.stream, max_tokens=asked.max_tokens)
         self._refuse_when_draining()
-        offer = await self._admission.offer(asked.model, caller)
+        async with self._admission.offer(asked.model, caller) as offer:
+            await self._generate(exchange, caller, asked, form, offer, keyed)
+
+    async def _generate(
+        self, exchange: Exchange, caller: Caller, asked: ChatRequest | CompletionRequest, form: Form, offer: Offer,
+        keyed: Keyed | None,
+    ) -> None:  # fmt: skip
         admitted = await self._admission.admit(
             exchange.request_id, offer, caller, asked.prompt, asked.sampling, asked.max_tokens, asked.stream
         )
         created = self._clock.now() // NS_PER_S
-        job = Job(admitted.payer, offer.price, admitted.input_bound, admitted.output_bound, keyed)
+        job = Job(admitted.payer, offer, admitted.input_bound, admitted.output_bound, keyed)
         if not asked.stream:
 
             async def whole(run: Run) -> Outcome:
@@ -222,8 +232,9 @@ class Inference:
             first = min(job.output_bound, self._hold_step)
             trail.hold()
             hold = await self._books.hold(
-                exchange.request_id, job.payer, job.price, job.input_bound, first, rates=permit.rates, claim=job.claim
-            )
+                exchange.request_id, job.payer, job.offer.price, job.input_bound, first, rates=permit.rates,
+                claim=job.claim, sold_as=job.offer.sold_as,
+            )  # fmt: skip
             rolling = Rolling(self._books, hold, job.output_bound, self._hold_step)
             run = Run(exchange, self._books, hold, rolling, job.keyed)
             self.running[exchange.request_id] = run

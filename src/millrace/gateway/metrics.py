@@ -6,7 +6,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from millrace import __version__
 from millrace.base.clock import NS_PER_S
+from millrace.catalog.tuned.values import PREFIX
 from millrace.money.metering.usage import Status, Usage
+from millrace.money.rating.book import priced_model
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -92,7 +94,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def settled(self, usage: Usage, now: int) -> None:
-        meters = self._meters_of(usage.model)
+        meters = self._meters_of(series(usage))
         meters.requests[usage.status].inc()
         tokens = usage.tokens
         counts = (tokens.input, tokens.cached_input, tokens.output, tokens.reasoning, usage.waived)
@@ -103,7 +105,7 @@ class Metrics:
 
     def streamed(self, usage: Usage, first_token_ns: int, rest_ns: int) -> None:
         """A stream whose first bytes left so long after its request, and whose work then took so long."""
-        meters = self._meters_of(usage.model)
+        meters = self._meters_of(series(usage))
         meters.first_token.observe(first_token_ns / NS_PER_S)
         if usage.tokens.output > 1:
             meters.per_token.observe(rest_ns / NS_PER_S / (usage.tokens.output - 1))
@@ -156,3 +158,10 @@ class Metrics:
 
     def render(self) -> bytes:
         return bytes(generate_latest(self.registry))
+
+
+def series(usage: Usage) -> str:
+    """The label of a request's model. All that tenants tuned on one base are one, 'ft:<base>': metrics name no tenant, and do
+    not grow with what tenants make."""
+    base = priced_model(usage.price_id)
+    return usage.model if usage.model == base else f"{PREFIX}{base}"

@@ -8,10 +8,8 @@ from millrace.base.clock import Clock
 from millrace.base.errors import Reason, Refusal
 from millrace.base.money import render_amount
 from millrace.base.times import month_of, parse_time
-from millrace.catalog.catalogue import Catalogue
-from millrace.catalog.model import Model
-from millrace.engines.protocol import Engine
 from millrace.gateway.exchange import Exchange
+from millrace.gateway.offers import Offered, Offers
 from millrace.gateway.run import Run
 from millrace.money.grants import store as grants
 from millrace.money.metering import store as metering
@@ -24,11 +22,13 @@ from millrace.store.database import Database
 from millrace.tenants.values import Caller, Scope
 from millrace.wire.answer_ids import parse_receipt_id
 from millrace.wire.json_body import encode
-from millrace.wire.models import ModelCard, render_model, render_model_list
+from millrace.wire.models import ModelCard, ModelDeleted, render_model, render_model_list
 from millrace.wire.receipts import balance_form, receipt_form, usage_form, usage_row_form
 
 SETTLEMENT_WAIT_S: Final = 10.0
 """How long a receipt waits for a settlement under way: a commit takes milliseconds, a disk in trouble seconds."""
+
+MODELS: Final = "/v1/models/"
 
 _NO_QUERY: Final[frozenset[str]] = frozenset()
 _USAGE_QUERY: Final = frozenset({"from", "to", "by"})
@@ -41,30 +41,34 @@ class Reads:
     def __init__(
         self,
         db: Database,
-        catalogue: Catalogue,
+        offers: Offers,
         prices: PriceBook,
         clock: Clock,
         running: Mapping[str, Run],
-        engines: Mapping[str, Engine],
     ) -> None:
         self._db = db
-        self._catalogue = catalogue
+        self._offers = offers
         self._prices = prices
         self._clock = clock
         self._running = running
-        self._engines = engines
 
     async def models(self, exchange: Exchange, caller: Caller) -> None:
         exchange.query(_NO_QUERY)
-        cards = [await self._card(model, caller) for model in self._catalogue.visible(caller.key.models)]
+        cards = [await self._card(offered, caller) for offered in await self._offers.visible(caller)]
         await exchange.answer(render_model_list(cards))
 
     async def model(self, exchange: Exchange, caller: Caller) -> None:
         exchange.query(_NO_QUERY)
-        name = exchange.path.removeprefix("/v1/models/")
-        model = self._catalogue.find(name, among=caller.key.models)
-        caller.require_model(name)
-        await exchange.answer(render_model(await self._card(model, caller)))
+        offered = await self._offers.find(exchange.path.removeprefix(MODELS), caller)
+        await exchange.answer(render_model(await self._card(offered, caller)))
+
+    async def delete_model(self, exchange: Exchange, caller: Caller) -> None:
+        """Only one that the tenant tuned. A key for reading alone changes nothing."""
+        caller.require(Scope.INFERENCE)
+        exchange.query(_NO_QUERY)
+        name = exchange.path.removeprefix(MODELS)
+        await self._offers.remove(name, caller)
+        await exchange.answer(encode(ModelDeleted(name)))
 
     async def receipt(self, exchange: Exchange, caller: Caller) -> None:
         caller.require(Scope.READ)
@@ -139,12 +143,13 @@ class Reads:
                 retry_after_s=5,
             ) from None
 
-    async def _card(self, model: Model, caller: Caller) -> ModelCard:
-        price = await self._price(model.name, caller.tenant.currency)
+    async def _card(self, offered: Offered, caller: Caller) -> ModelCard:
+        model, tuned = offered.model, offered.tuned
+        price = await self._price(offered.priced_as, caller.tenant.currency)
         return ModelCard(
             id=model.name, created=model.created, owned_by=model.owned_by, context_tokens=model.context_tokens,
-            max_output_tokens=model.max_output_tokens, embeds=self._engines[model.name].embeds,
-            prices=None if price is None else price_form(price),
+            max_output_tokens=model.max_output_tokens, embeds=self._offers.embeds(offered),
+            prices=None if price is None else price_form(price), parent=None if tuned is None else tuned.base,
         )  # fmt: skip
 
 

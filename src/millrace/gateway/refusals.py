@@ -45,6 +45,14 @@ FINAL: Final = frozenset({Reason.IDEMPOTENCY_CONFLICT, Reason.IDEMPOTENCY_ANSWER
 Headers = list[tuple[bytes, bytes]]
 
 
+class NotHere(Refusal):
+    """Of the hub: NOT_FOUND with the code by which clients of its form tell what is not there."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(Reason.NOT_FOUND, sentence)
+        self.code = code
+
+
 def headers(refusal: Refusal) -> Headers:
     """`retry-after` where coming back helps, `x-should-retry` where it does not, `www-authenticate` where a key is missing,
     `connection: close` where it must.
@@ -58,6 +66,8 @@ def headers(refusal: Refusal) -> Headers:
         found.append((b"www-authenticate", b"Bearer"))
     if refusal.reason in CLOSES:
         found.append((b"connection", b"close"))
+    if isinstance(refusal, NotHere):
+        found.append((b"x-error-code", refusal.code.encode()))
     return found
 
 

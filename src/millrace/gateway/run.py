@@ -24,7 +24,7 @@ class Run:
         self.keyed = keyed
         self.interrupt = Interrupt()
         self.settled = asyncio.Event()
-        self.made = Tally(hold.price.model)
+        self.made = Tally(hold.model)
         self._books = books
         self._recorded = NO_TOKENS
         self._confirmed = NO_TOKENS

@@ -32,6 +32,17 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Keys kept for each tenant: a day of 11 keyed requests a second, and half a GB of rows."""
     idempotency_bytes_max: int = 1024 * MIB
     """Bytes of answers kept for each tenant, compressed: a thousand of the largest, a million short ones."""
+    tuned_models_max: int = 4
+    """Tuned models that run at once, each in a process that takes about what its base takes, less the weights that they share."""
+    tuned_wait_s: float = 20.0
+    """What the first caller of a tuned model waits for its engine: some billions of parameters are read from a disk by then, and
+    proxies give up after 30 to 60 s. Whoever is refused finds it loaded a little later."""
+    tuned_idle_s: float = 600.0
+    """How long a tuned model that nobody uses stays loaded: a pause in a conversation must not cost its start again."""
+    file_bytes_max: int = 64 * MIB
+    """Of a file to tune with: some hundred thousand conversations. Its body may come as slowly as `body_timeout_s` a piece."""
+    files_bytes_max: int = 1024 * MIB
+    """Bytes of all files that a tenant may have at once."""
     drain_s: float = 30.0
     """What a stopping server gives its running answers: the grace that orchestrators give before they kill."""
 
@@ -48,6 +59,11 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "request_timeout_s": (1, 86_400),
     "idempotency_keys_max": (1, 1_000_000_000),
     "idempotency_bytes_max": (MIB, MIB * MIB),
+    "tuned_models_max": (1, 1000),
+    "tuned_wait_s": (0, 600),
+    "tuned_idle_s": (1, 86_400),
+    "file_bytes_max": (1024, 512 * MIB),
+    "files_bytes_max": (1024, MIB * MIB),
     "drain_s": (0, 3600),
 }
 """The least and the most that can be meant; what lies outside is a typing error."""

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from millrace.base.errors import Reason, Refusal
 from millrace.catalog import bundled
 from millrace.catalog.model import ENGINE_KINDS, MODEL_NAME, EngineKind, Model
+from millrace.catalog.weights.values import NAME as WEIGHTS_NAME
+from millrace.settings.pulled import CONTEXT_DEFAULT, PulledModel
 from millrace.settings.table import Table
 
 CONTEXT_MAX: Final = 100_000_000
@@ -38,13 +40,15 @@ _ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 BundledModel = Callable[[], Model]
 
 
-def parse_models(tables: list[Table], folder: Path, bundled_model: BundledModel) -> tuple[Model, ...]:
+def parse_models(
+    tables: list[Table], folder: Path, bundled_model: BundledModel, pulled_model: PulledModel
+) -> tuple[Model, ...]:
     """The models on offer: those listed, or the bundled one when none is."""
     if not tables:
         return (bundled_model(),)
     models: dict[str, Model] = {}
     for table in tables:
-        model = _model(table, folder, bundled_model)
+        model = _model(table, folder, bundled_model, pulled_model)
         table.finish()
         if model.name in models:
             raise table.refusal("name", "another name: this one is listed twice", model.name)
@@ -52,13 +56,13 @@ def parse_models(tables: list[Table], folder: Path, bundled_model: BundledModel)
     return tuple(models.values())
 
 
-def _model(table: Table, folder: Path, bundled_model: BundledModel) -> Model:
+def _model(table: Table, folder: Path, bundled_model: BundledModel, pulled_model: PulledModel) -> Model:
     name = table.text("name")
     if not MODEL_NAME.fullmatch(name):
         raise table.refusal("name", "1 to 128 of letters, digits and . _ : / @ + -, with a letter or digit first", name)
     engine = table.text("engine")
     if engine == "embedded":
-        return _embedded(table, name, folder, bundled_model)
+        return _embedded(table, name, folder, bundled_model, pulled_model)
     if engine == "remote":
         return _remote(table, name)
     if engine == "fake":
@@ -68,19 +72,30 @@ def _model(table: Table, folder: Path, bundled_model: BundledModel) -> Model:
     raise table.refusal("engine", f"one of {', '.join(ENGINE_KINDS)}", engine)
 
 
-def _embedded(table: Table, name: str, folder: Path, bundled_model: BundledModel) -> Model:
-    path = table.optional_text("path")
-    if path is not None:
+def _embedded(
+    table: Table, name: str, folder: Path, bundled_model: BundledModel, pulled_model: PulledModel
+) -> Model:
+    path, pulled = table.optional_text("path"), table.optional_text("pulled")
+    if path is not None and pulled is not None:
+        raise table.refusal("pulled", "either path or pulled, not both", pulled)
+    if pulled is not None:
+        if not WEIGHTS_NAME.fullmatch(pulled):
+            raise table.refusal("pulled", "a name that `millrace model list` shows under PULLED", pulled)
+        weights = pulled_model(pulled)
+        model = replace(_unsized(name, "embedded", bundled.SLOTS), path=weights.path, pulled=pulled)
+        model = replace(model, context_tokens=weights.context_tokens or CONTEXT_MAX)
+    elif path is not None:
         model = replace(_unsized(name, "embedded", bundled.SLOTS), path=folder / Path(path).expanduser())
     elif name == bundled.NAME:
         model = bundled_model()
     else:
         raise Refusal(
             Reason.BAD_SETTING,
-            f"{table.where}: {table.path}.path is missing: expected the GGUF file of {name!r} "
-            f"(only {bundled.NAME!r} comes with the program)",
+            f"{table.where}: {table.path}.path is missing: expected the GGUF file of {name!r}, or pulled = the name of one "
+            f"that was pulled (only {bundled.NAME!r} comes with the program)",
         )
-    return _sized(table, replace(model, threads=table.optional_integer("threads", 1, THREADS_MAX)))
+    context_default = CONTEXT_MAX if pulled is None else CONTEXT_DEFAULT
+    return _sized(table, replace(model, threads=table.optional_integer("threads", 1, THREADS_MAX)), context_default)
 
 
 def _remote(table: Table, name: str) -> Model:
@@ -96,10 +111,13 @@ def _unsized(name: str, engine: EngineKind, slots: int) -> Model:
     return Model(name=name, engine=engine, context_tokens=0, max_output_tokens=0, slots=slots)
 
 
-def _sized(table: Table, model: Model) -> Model:
-    """With its sizes. Those that a model has already, the bundled one, are its defaults and the most it can do."""
+def _sized(table: Table, model: Model, context_default: int = CONTEXT_MAX) -> Model:
+    """With its sizes. Those that a model has already, from its file, are the most it can do, and its defaults.
+
+    A default of more context than `context_default` is that instead.
+    """
     context_most = model.context_tokens or CONTEXT_MAX
-    context = table.integer("context_tokens", 2, context_most, model.context_tokens or None)
+    context = table.integer("context_tokens", 2, context_most, min(model.context_tokens, context_default) or None)
     output_default = min(model.max_output_tokens or OUTPUT_DEFAULT, context // 2)
     return replace(
         model,

@@ -12,9 +12,11 @@ from millrace.catalog.gguf_header import read_header
 from millrace.catalog.model import Model
 from millrace.money.rating.book import NewPrice, parse_price, parse_prices
 from millrace.settings.audit import Audit, parse_audit
+from millrace.settings.hub import Hub, parse_hub
 from millrace.settings.limits import RANGES, Limits
 from millrace.settings.logs import Logs, parse_logs
 from millrace.settings.models import BundledModel, parse_models
+from millrace.settings.pulled import PulledModel, check_pulled, pulled_in, unknown
 from millrace.settings.retention import Retention, parse_retention
 from millrace.settings.table import Table
 from millrace.settings.telemetry import Telemetry, parse_telemetry
@@ -34,6 +36,13 @@ BUNDLED_PRICE: Final = {
     "model": bundled.NAME, "currency": "CNY", "input": "0.10", "cached_input": "0.02", "output": "0.20",
 }
 """Per million tokens: small, as the model is, and not nothing, so that the books have something to balance."""
+
+BUNDLED_TUNING_PRICE: Final = {
+    "model": f"tune:{bundled.NAME}", "currency": "CNY", "input": "2.00", "cached_input": "2.00", "output": "0",
+}
+"""Per million tokens trained: twenty times what reading one costs, since each is read, and learned from, in three passes."""
+
+BUNDLED_PRICES: Final = (BUNDLED_PRICE, BUNDLED_TUNING_PRICE)
 
 
 class Server(Struct, frozen=True, kw_only=True):
@@ -78,12 +87,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     audit: Audit = Audit()
     retention: Retention = Retention()
+    hub: Hub = Hub()
 
 
 def load(home: Path, config: Path | None = None) -> Settings:
     """The settings of a home as they are `declared`, with the weights of its models looked at. Raises BAD_SETTING."""
     settings = declared(home, config)
     for model in settings.models:
+        check_pulled(model, home, str(settings_file(home, config)))
         check_weights(model, str(settings_file(home, config)))
     return settings
 
@@ -93,7 +104,7 @@ def declared(home: Path, config: Path | None = None) -> Settings:
     file = settings_file(home, config)
     if config is None and not file.exists():
         return parse_settings("", where="the defaults")
-    return parse_settings(_read(file), where=str(file), folder=file.parent)
+    return parse_settings(_read(file), where=str(file), folder=file.parent, pulled_model=pulled_in(home))
 
 
 def settings_file(home: Path, config: Path | None = None) -> Path:
@@ -102,22 +113,24 @@ def settings_file(home: Path, config: Path | None = None) -> Path:
 
 
 def parse_settings(
-    text: str, where: str, *, folder: Path = Path(), bundled_model: BundledModel = bundled.bundled_model
+    text: str, where: str, *, folder: Path = Path(), bundled_model: BundledModel = bundled.bundled_model,
+    pulled_model: PulledModel = unknown,
 ) -> Settings:
     """Parse the text of a file that is called `where` in refusals; model files are relative to `folder`."""
     top = Table(_toml(text, where), where=where)
     server_table, store_table, limits_table = (top.table(name) for name in ("server", "store", "limits"))
     logs, telemetry = parse_logs(top.table("logs")), parse_telemetry(top.table("telemetry"))
     audit, retention = parse_audit(top.table("audit")), parse_retention(top.table("retention"))
+    hub = parse_hub(top.table("hub"))
     model_tables, price_tables = top.tables("models"), top.raw("prices")
     top.finish()
     server, store, limits = _server(server_table), _store(store_table), _limits(limits_table)
-    models = parse_models(model_tables, folder, bundled_model)
+    models = parse_models(model_tables, folder, bundled_model, pulled_model)
     prices = _prices(price_tables, models, where)
     _refuse_unpriced(models, prices, where)
     return Settings(
         server=server, store=store, models=models, prices=prices, limits=limits, logs=logs, telemetry=telemetry, audit=audit,
-        retention=retention,
+        retention=retention, hub=hub,
     )  # fmt: skip
 
 
@@ -173,8 +186,9 @@ def _prices(listed: object, models: tuple[Model, ...], where: str) -> tuple[NewP
     except Refusal as refusal:
         raise Refusal(Reason.BAD_SETTING, f"{where}: {refusal.sentence}") from refusal
     served = any(model.name == bundled.NAME for model in models)
-    if served and not any(price.model == bundled.NAME for price in prices):
-        prices.append(parse_price(BUNDLED_PRICE, where="the bundled model's price"))
+    for default in BUNDLED_PRICES:
+        if served and not any(price.model == default["model"] for price in prices):
+            prices.append(parse_price(default, where="the bundled model's prices"))
     return tuple(prices)
 
 

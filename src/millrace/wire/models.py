@@ -10,7 +10,7 @@ from millrace.wire.json_body import encode
 
 class ModelCard(Struct, frozen=True, kw_only=True):
     """One model. `created` is in Unix seconds; `embeds`: whether /v1/embeddings takes it; `prices` is shown as given (decimal
-    strings per 1,000,000 tokens)."""
+    strings per 1,000,000 tokens); `parent`: the model that a tenant tuned it on, null for one of the service."""
 
     id: str
     object: Literal["model"] = "model"
@@ -20,6 +20,15 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     max_output_tokens: int
     embeds: bool
     prices: Mapping[str, Any] | None = None
+    parent: str | None = None
+
+
+class ModelDeleted(Struct, frozen=True):
+    """The answer to the deletion of a tuned model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    deleted: Literal[True] = True
 
 
 class ModelList(Struct, frozen=True):

@@ -92,3 +92,18 @@ def test_parts_of_archived_quarters_are_refused(house: House) -> None:
     with pytest.raises(Refusal, match="begin and end at a whole quarter"):
         rollups.sums(house.tx, "ten_acme", NOVEMBER_23 + 1, NOVEMBER_23 + HOUR, "model")
     assert rollups.sums(house.tx, "ten_acme", NOVEMBER_23 + HOUR, NOVEMBER_23 + 2 * HOUR + 5, "model") == []
+
+
+@pytest.mark.parametrize("rolled", [0, 15, 40])
+def test_requests_served_are_counted_over_all_tenants(rolled: int) -> None:
+    """Each row once, rolled up or not."""
+    house = House()
+    rows = 40
+    add_usage(house.tx, random.Random(3), rows)
+    roll(house, upto=rolled)
+    by_model: dict[str, int] = {}
+    for tenant in ("ten_acme", "ten_bolt", "ten_mole"):
+        for one in metering.sums(house.tx, tenant, 0, 2**62, "model"):
+            by_model[one.key] = by_model.get(one.key, 0) + one.requests
+    assert rollups.served(house.tx) == by_model
+    assert sum(by_model.values()) == rows

@@ -29,7 +29,7 @@ BESIDE: Final = frozenset(
 """What belongs to weights in safetensors form, where it is there."""
 
 _PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
-_PAPERS: Final = re.compile(r"(README\.md|(LICEN[CS]E|NOTICE)(\.\w+)?)", re.IGNORECASE)
+PAPERS: Final = re.compile(r"(README\.md|(LICEN[CS]E|NOTICE)(\.\w+)?)", re.IGNORECASE)
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -52,7 +52,7 @@ class Model(NamedTuple):
 def choose(listing: Listing, file: str | None, where: str) -> Choice:
     """The files to fetch from `where`, a REF for refusals. Raises NOT_FOUND, which names what there is."""
     models = gguf_models(listing.files, where)
-    papers = tuple(one for one in listing.files if _PAPERS.fullmatch(one.path))
+    papers = tuple(one for one in listing.files if PAPERS.fullmatch(one.path))
     if file is not None:
         return _named(models, file, papers, where)
     if models:

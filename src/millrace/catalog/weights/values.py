@@ -1,6 +1,7 @@
 """What is known about a model whose files are here."""
 
 import re
+import shlex
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
@@ -18,6 +19,9 @@ SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 PATH_CHARACTERS_MAX: Final = 512
 
+CONVERTED: Final = "converted"
+"""How the source begins of what was made here from other weights."""
+
 
 class StoredFile(Struct, frozen=True, kw_only=True):
     """One file of a model: its path in the model's folder with '/' between, and what is in it."""
@@ -34,7 +38,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     name: str
     """What the operator calls it."""
     source: str
-    """The REF that it was pulled from, without its revision; 'converted:NAME' or a path for what was made here."""
+    """The REF that it was pulled from, without its revision; 'converted:KIND:NAME' or 'converted:KIND:FOLDER' for what was
+    made here."""
     revision: str
     """The commit at the source; empty where it has none."""
     files: tuple[StoredFile, ...]
@@ -57,6 +62,15 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def size(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
+
+    @property
+    def again(self) -> str:
+        """The command that brings its files once more."""
+        made, _, rest = self.source.partition(":")
+        if made != CONVERTED:
+            return f"millrace model pull {shlex.quote(self.source)} --name {self.name}"
+        kind, _, origin = rest.partition(":")
+        return f"millrace model convert {shlex.quote(origin)} --kind {kind} --name {self.name}"
 
 
 class Damage(Struct, frozen=True):

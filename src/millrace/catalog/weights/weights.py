@@ -224,7 +224,7 @@ class Weights:
             raise Refusal(
                 Reason.CONFLICT,
                 f"{manifest.name!r} lacks {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}; "
-                f"fetch it again: millrace model pull {manifest.source}",
+                f"fetch it again: {manifest.again}",
             )
 
     def _while_unused(self, name: str, work: Callable[[], None]) -> None:

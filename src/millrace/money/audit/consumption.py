@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from millrace.base.times import month_of
+from millrace.catalog.tuned.values import is_tuned_on
 from millrace.generation.chunk import TokenCounts
 from millrace.money.audit.faults import Faults
 from millrace.money.audit.replay import GRANT, RECEIVABLE, Balance, Settled, origin_of
@@ -137,7 +138,8 @@ def _wrongly_rated(row: Used, price: PriceVersion | str) -> str | None:
     if isinstance(price, str):
         return f"request {row.request_id}: {price}"
     charge = rate(TokenCounts(row.input, row.cached_input, row.output, row.reasoning), price)
-    if (charge.amount, charge.tier, price.currency, price.model) == (row.amount, row.tier, row.currency, row.model):
+    own = price.model == row.model or is_tuned_on(row.model, price.model)
+    if own and (charge.amount, charge.tier, price.currency) == (row.amount, row.tier, row.currency):
         return None
     return (
         f"request {row.request_id} was charged {row.amount} {row.currency} for {row.model} in tier {row.tier}; by {price.id} "

@@ -30,8 +30,8 @@ from millrace.money.billing.busy import Busy
 from millrace.money.billing.desk import Ours
 from millrace.money.billing.handle import Hold
 from millrace.money.billing.hold import OpenHold, Outcome, Payer
-from millrace.money.billing.life import Fenced, Life, clear, not_renewed
-from millrace.money.billing.orders import Order, Recalling, ToExtend, ToFlush, ToHold, ToSettle, ToTend
+from millrace.money.billing.life import Fenced, HeirOf, Life, clear, not_renewed
+from millrace.money.billing.orders import Also, Order, Recalling, ToFlush, ToHold, ToSettle, ToTend
 from millrace.money.billing.serving import serve
 from millrace.money.billing.succession import RESOLVED_AT_ONCE, Recovery, Succession, log_failure, log_failures, of_the_dead
 from millrace.money.epochs import store as epochs
@@ -76,7 +76,7 @@ class Books:
 
     def __init__(
         self, db: Database, folder: Path, clock: Clock, *, shared: bool = False, far: bool = False,
-        journal: Callable[[Path, int], Journal] = Journal, lease_ns: int = LEASE_NS,
+        journal: Callable[[Path, int], Journal] = Journal, lease_ns: int = LEASE_NS, heir_of: HeirOf | None = None,
     ) -> None:  # fmt: skip
         self._db = db
         self._folder = folder
@@ -86,12 +86,12 @@ class Books:
         self._journal: Journal | None = None
         self._lease_ns = lease_ns
         self._life = Life(folder, clock, far=far, lease_ns=lease_ns)
-        self._succession = Succession(db, folder, self._life, clock, lease_ns, self._ask)
+        self._succession = Succession(db, folder, self._life, clock, lease_ns, self._ask, heir_of)
         self._ours = Ours(epoch=0, slot=1)
         self._busy = Busy()
         self._live: WeakValueDictionary[str, Hold] = WeakValueDictionary()
         self._sweeping: set[str] = set()
-        self._unsettled: dict[str, tuple[Hold, Outcome, Rate | None, Answered | None]] = {}
+        self._unsettled: dict[str, tuple[Hold, ToSettle]] = {}
         self._settling: set[asyncio.Task[Usage]] = set()
         self._flushed: dict[bytes, bytes] = {}
         self._beginning: asyncio.Task[None] | None = None
@@ -143,19 +143,19 @@ class Books:
 
     async def hold(
         self, request_id: str, payer: Payer, price: PriceVersion, input_bound: int, output_bound: int, *,
-        rates: tuple[Rate, ...] = (), claim: Claim | None = None,
+        rates: tuple[Rate, ...] = (), claim: Claim | None = None, sold_as: str | None = None,
     ) -> Hold:  # fmt: skip
-        """Reserve the most that the request can cost; durable when this returns."""
+        """Reserve the most that the request can cost; durable when this returns. `sold_as`: see ToHold."""
         if self._journal is None:
             raise Refusal(Reason.STORE_UNAVAILABLE, "the books are closed; the server is starting or stopping", retry_after_s=1)
         if request_id in self._live or request_id in self._sweeping:
             raise Refusal(Reason.CONFLICT, f"request {request_id} is running")
-        hold = Hold(request_id, id_bytes(request_id), payer, price, output_bound, self.epoch, claim is not None)
+        hold = Hold(request_id, id_bytes(request_id), payer, price, output_bound, self.epoch, claim is not None, sold_as)
         self._live[request_id] = hold
         self._busy.note(payer.tenant_id, self._clock.monotonic())
         order = ToHold(
-            request_id=request_id, payer=payer, price=price, input_bound=input_bound, output_bound=output_bound,
-            rates=rates, claim=claim,
+            request_id=request_id, payer=payer, price=price, sold_as=sold_as, input_bound=input_bound,
+            output_bound=output_bound, rates=rates, claim=claim,
         )  # fmt: skip
         try:
             held: OpenHold = await self._when_recalled(lambda: self._ask(order))
@@ -168,7 +168,7 @@ class Books:
 
     async def extend(self, hold: Hold, output_bound: int) -> None:
         """Make room for more output before what is held is used up. Refused, the hold stays as it was."""
-        order = ToExtend(request_id=hold.request_id, payer=hold.payer, price=hold.price, output_bound=output_bound)
+        order = hold.to_extend(output_bound)
         extended: OpenHold = await self._when_recalled(lambda: self._ask(order))
         hold.output_bound = max(hold.output_bound, extended.output_bound)
 
@@ -200,14 +200,16 @@ class Books:
             self._journal.record(hold.raw_id, counts, counts, counted_by)
 
     async def settle(
-        self, hold: Hold, outcome: Outcome, *, unused: Rate | None = None, answer: Answered | None = None
-    ) -> Usage:
+        self, hold: Hold, outcome: Outcome, *, unused: Rate | None = None, answer: Answered | None = None,
+        also: Also | None = None,
+    ) -> Usage:  # fmt: skip
         """Bill what was released, once, whoever asks how often; the first outcome counts. Survives its caller's
-        cancellation. `unused` goes back to the key's minute, `answer` is kept for repeats.
+        cancellation. `unused` goes back to the key's minute, `answer` is kept for repeats, `also` is done with it.
 
         Raises a Refusal with STORE_UNAVAILABLE when the disk refuses for longer; the sweeper then settles later.
         """
-        first = self._unsettled.setdefault(hold.request_id, (hold, outcome, unused, answer))
+        order = hold.to_settle(outcome, unused, answer, also)
+        first = self._unsettled.setdefault(hold.request_id, (hold, order))
         try:
             return await self._settle_once(*first)
         except asyncio.CancelledError:
@@ -347,10 +349,7 @@ class Books:
                 refused = True
         raise AssertionError("unreachable")
 
-    async def _settle_once(self, hold: Hold, outcome: Outcome, unused: Rate | None, answer: Answered | None) -> Usage:
-        order = ToSettle(
-            request_id=hold.request_id, outcome=outcome, price=hold.price, unused=unused, keyed=hold.keyed, answer=answer
-        )
+    async def _settle_once(self, hold: Hold, order: ToSettle) -> Usage:
         usage: Usage = await self._ask(order)
         self._unsettled.pop(hold.request_id, None)
         self._live.pop(hold.request_id, None)

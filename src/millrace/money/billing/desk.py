@@ -83,7 +83,7 @@ class Desk:
         if too_fast is not None:
             return too_fast
         over_budget = self._over_budget(payer, month, amount)
-        legs, missing = self._legs(payer, price, amount, only_looking=over_budget is not None)
+        legs, missing = self._legs(payer, order.model, amount, only_looking=over_budget is not None)
         refusal = missing or over_budget
         if refusal is not None:
             return refusal
@@ -95,7 +95,7 @@ class Desk:
         self._pend(order.request_id, legs, first=1)
         made = OpenHold(
             request_id=order.request_id, tenant_id=payer.tenant_id, project_id=payer.project_id, key_id=payer.key_id,
-            model=price.model, price_id=price.id, input_bound=order.input_bound, output_bound=order.output_bound, amount=amount,
+            model=order.model, price_id=price.id, input_bound=order.input_bound, output_bound=order.output_bound, amount=amount,
             currency=payer.currency, draws=tuple(legs), budget_month=month, epoch=self.ours.epoch, started_at=self.now,
         )  # fmt: skip
         self.holds[order.request_id] = self.made[order.request_id] = made
@@ -114,7 +114,7 @@ class Desk:
         amount = max(before.amount, upper_bound(before.input_bound, order.output_bound, order.price))
         more = amount - before.amount
         over_budget = self._over_budget(order.payer, before.budget_month, more)
-        legs, missing = self._legs(order.payer, order.price, more, only_looking=over_budget is not None)
+        legs, missing = self._legs(order.payer, order.model, more, only_looking=over_budget is not None)
         refusal = missing or over_budget
         if refusal is not None:
             return refusal
@@ -171,7 +171,7 @@ class Desk:
                 self.slices_changed.add(one.account)
 
     def _legs(
-        self, payer: Payer, price: PriceVersion, amount: int, *, only_looking: bool
+        self, payer: Payer, model: str, amount: int, *, only_looking: bool
     ) -> tuple[list[Leg], Exception | None]:
         """Where the amount is taken from, or why it is not there. `only_looking`: no slice is taken or asked for."""
         if amount == 0:
@@ -179,7 +179,7 @@ class Desk:
         purse = payer.tenant_id, payer.currency
         if not only_looking:
             self._take_slice(purse, amount)
-        revenue = names.revenue(price.currency, price.model, self.ours.slot)
+        revenue = names.revenue(payer.currency, model, self.ours.slot)
         legs, missing = plan(self._free(purse), revenue, amount)
         if missing and missing > self._elsewhere(purse):
             return [], Recalling() if purse in self.cut else _insufficient(payer, amount, missing)
@@ -350,14 +350,16 @@ def _replace(before: OpenHold, output_bound: int, amount: int, draws: tuple[Leg,
     )  # fmt: skip
 
 
-def _content(hold: OpenHold) -> tuple[str, str, str, str, str, int]:
+def _content(hold: OpenHold) -> tuple[str, str, str, str, str, str, int]:
     """It may have been extended since, so the output is not compared."""
-    return hold.tenant_id, hold.project_id, hold.key_id, hold.currency, hold.price_id, hold.input_bound
+    return hold.tenant_id, hold.project_id, hold.key_id, hold.currency, hold.model, hold.price_id, hold.input_bound
 
 
-def _wanted(order: ToHold) -> tuple[str, str, str, str, str, int]:
+def _wanted(order: ToHold) -> tuple[str, str, str, str, str, str, int]:
     payer = order.payer
-    return payer.tenant_id, payer.project_id, payer.key_id, payer.currency, order.price.id, order.input_bound
+    return (
+        payer.tenant_id, payer.project_id, payer.key_id, payer.currency, order.model, order.price.id, order.input_bound,
+    )  # fmt: skip
 
 
 def _other_content(request_id: str) -> Refusal:

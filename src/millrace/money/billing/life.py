@@ -9,12 +9,14 @@ import fcntl
 import os
 import platform
 import secrets
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
 from millrace.base.clock import NS_PER_S, Clock
 from millrace.base.errors import Reason, Refusal
 from millrace.money.epochs.store import LEASE_NS, Other
+from millrace.store.transaction import Tx
 
 MARGIN: Final = 10
 """A server stops to release anything a tenth of its lease before that ends: its clock and the database's may differ."""
@@ -27,6 +29,9 @@ RELEASE_EVERY_S: Final = 0.02
 _HOME: Final = "home"
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+HeirOf = Callable[[Tx], Collection[int]]
+"""Whose epochs one may take over: a process beside a server that is alone, and so renews no lease, must leave that one be."""
 
 
 class Fenced(Refusal):

@@ -1,11 +1,18 @@
 """What the books are asked, and in which words: one value for each operation, all of them served together (desk.py)."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from millrace.money.allowances.allowance import Rate
 from millrace.money.billing.hold import Outcome, Payer
 from millrace.money.idempotency.claim import Answered, Claim
+from millrace.money.metering.usage import Usage
 from millrace.money.rating.book import PriceVersion
+from millrace.store.transaction import Tx
+
+Also = Callable[[Tx, Usage], None]
+"""What is done together with a settlement: both are kept, or neither."""
 
 
 class ToHold(Struct, frozen=True, kw_only=True):
@@ -18,11 +25,17 @@ class ToHold(Struct, frozen=True, kw_only=True):
     request_id: str
     payer: Payer
     price: PriceVersion
+    sold_as: str | None = None
+    """The model that usage and revenue name, where it is not the price's own: one that was tuned on it."""
     input_bound: int
     output_bound: int
     rates: tuple[Rate, ...] = ()
     claim: Claim | None = None
     """Of a request with an Idempotency-Key: refused with what `idempotency.claim` answers where the key is taken."""
+
+    @property
+    def model(self) -> str:
+        return self.sold_as or self.price.model
 
 
 class ToExtend(Struct, frozen=True, kw_only=True):
@@ -31,7 +44,13 @@ class ToExtend(Struct, frozen=True, kw_only=True):
     request_id: str
     payer: Payer
     price: PriceVersion
+    sold_as: str | None = None
+    """As the hold has it."""
     output_bound: int
+
+    @property
+    def model(self) -> str:
+        return self.sold_as or self.price.model
 
 
 class ToSettle(Struct, frozen=True, kw_only=True):
@@ -47,6 +66,8 @@ class ToSettle(Struct, frozen=True, kw_only=True):
     unused: Rate | None = None
     keyed: bool = False
     answer: Answered | None = None
+    also: Also | None = None
+    """Done in the transaction that settles the request, once; where it raises, nothing of that transaction is kept."""
 
 
 class ToFlush(Struct, frozen=True):

@@ -46,6 +46,9 @@ def serve(tx: Tx, orders: Sequence[Order], ours: Ours, now: int) -> list[Any]:
         _tend(desk, tending)
     _save(tx, desk)
     _end_claims(tx, orders, answers)
+    for settlement in kinds.settlements:
+        if settlement.also is not None and settlement.request_id in desk.resolved:
+            settlement.also(tx, desk.settled[settlement.request_id])
     for order in kinds.flushes:
         store.flush(tx, ours.epoch, order.marks)
     return answers
@@ -238,7 +241,7 @@ def _lock_accounts(tx: Tx, kinds: _Kinds, desk: Desk) -> None:
     """All that the batch may touch, at once and in one order. A model's first request finds no revenue account yet."""
     wanted = {account for accounts in desk.sources.values() for account in accounts}
     wanted |= {names.lease(desk.ours.epoch, account) for account in wanted if _may_slice(desk, account)}
-    sold = {(order.price.currency, order.price.model) for order in kinds.drawing}
+    sold = {(order.payer.currency, order.model) for order in kinds.drawing}
     revenue = {(names.revenue(currency, model, desk.ours.slot), currency) for currency, model in sold}
     wanted |= {account for account, _ in revenue}
     for order in kinds.under_way:

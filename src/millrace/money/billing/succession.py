@@ -18,7 +18,7 @@ from millrace.base.ids import id_bytes, id_from_bytes
 from millrace.generation.chunk import NO_TOKENS, CountedBy
 from millrace.money.billing import store
 from millrace.money.billing.hold import Outcome
-from millrace.money.billing.life import Life, clear, lock_is_free
+from millrace.money.billing.life import HeirOf, Life, clear, lock_is_free
 from millrace.money.billing.orders import Order, ToSettle, ToTend
 from millrace.money.epochs import store as epochs
 from millrace.money.epochs.store import Other
@@ -49,7 +49,9 @@ class Recovery(Struct, frozen=True):
 class Succession:
     """Of one server. `ask` serves an order under its epoch; `taken` are the epochs that it settles now."""
 
-    def __init__(self, db: Database, folder: Path, life: Life, clock: Clock, lease_ns: int, ask: Ask) -> None:
+    def __init__(
+        self, db: Database, folder: Path, life: Life, clock: Clock, lease_ns: int, ask: Ask, heir_of: HeirOf | None = None
+    ) -> None:
         self.taken: frozenset[int] = frozenset()
         self._db = db
         self._folder = folder
@@ -57,6 +59,7 @@ class Succession:
         self._clock = clock
         self._lease_ns = lease_ns
         self._ask = ask
+        self._heir_of = heir_of
 
     async def take_over(self, ours: int) -> Recovery:
         """Fence every epoch that is dead, settle what it left, and end it; also what an earlier try left half done."""
@@ -96,7 +99,11 @@ class Succession:
 
     def _dead(self, tx: Tx, ours: int) -> list[Other]:
         lease_now = tx.now(self._clock.monotonic())
-        return [other for other in epochs.others(tx, ours, lease_now) if self._life.is_dead(other, lease_now)]
+        found = [other for other in epochs.others(tx, ours, lease_now) if self._life.is_dead(other, lease_now)]
+        if self._heir_of is None or not found:
+            return found
+        heritage = self._heir_of(tx)
+        return [other for other in found if other.number in heritage]
 
     def _fence(self, tx: Tx, other: Other, ours: int) -> bool:
         """Only who is alive himself may."""

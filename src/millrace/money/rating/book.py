@@ -56,6 +56,11 @@ class PriceVersion(Struct, frozen=True, kw_only=True):
     batch_ppm: int = PPM
 
 
+def priced_model(price_id: str) -> str:
+    """Whose price a version is, by its id. A model that was tuned on it has the same price."""
+    return price_id.rsplit("/", 2)[0]
+
+
 def parse_price_file(text: str) -> list[NewPrice]:
     """A TOML file of `[[prices]]` tables and nothing else, in the order in which they take effect."""
     try:

@@ -13,6 +13,7 @@ class Rated(Struct, frozen=True, gc=False):
     """One usage row as far as its price goes. Sums would not do: a tier depends on the single request."""
 
     model: str
+    """The one whose price it has."""
     currency: str
     counts: TokenCounts
     amount: int

@@ -64,6 +64,12 @@ FROM (
 ) AS part
 GROUP BY 1, currency ORDER BY 1, currency;
 
+-- name: served
+SELECT model, SUM(requests) FROM (
+  SELECT model, requests FROM rollup UNION ALL SELECT model, 1 FROM usage WHERE seq > :cursor
+) AS part
+GROUP BY model;
+
 -- name: dropped_to
 -- Up to when rows were deleted: what finished by then is known by the quarter of an hour only.
 SELECT COALESCE(MAX(e.finished_hi), -1) FROM dropped_range AS d JOIN export AS e ON e.seq_lo = d.seq_lo;

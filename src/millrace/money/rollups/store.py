@@ -88,6 +88,11 @@ def sums(tx: Tx, tenant_id: str, start: int, end: int, by: By) -> list[UsageSum]
     return sorted((_sum(row, by) for row in rows), key=lambda one: (one.key, one.currency))
 
 
+def served(tx: Tx) -> dict[str, int]:
+    """How many requests each model served, of all tenants, as long as usage is kept."""
+    return {str(model): int(requests) for model, requests in tx.rows(_SQL["served"], cursor=cursor(tx))}
+
+
 def _refuse_parts(tx: Tx, *parts: tuple[int, int]) -> None:
     """A part of a quarter whose rows are gone cannot be told from the rest of it."""
     dropped_to = tx.rows(_SQL["dropped_to"])[0][0]

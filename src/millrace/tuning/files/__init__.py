@@ -1,0 +1,1 @@
+"""Files that tenants send: whose, for what, and their contents."""
