@@ -16,7 +16,9 @@ from millrace.cli.main import app
 EXPECTED = """
 up demo eval usage receipt balance trial-balance audit reconcile
 tenant-create tenant-list tenant-show tenant-suspend tenant-resume key-create key-list key-revoke
-grant-create grant-list model-list model-show model-pull model-convert model-remove model-verify model-push hub-list hub-show hub-visibility hub-remove price-list price-import price-what-if
+grant-create grant-list model-list model-show model-pull model-convert model-remove model-verify
+model-push hub-list hub-show hub-visibility hub-remove
+price-list price-import price-what-if
 tune-estimate tune-start tune-list tune-show tune-events tune-curve tune-cancel tune-worker
 invoice-run invoice-list invoice-show invoice-void backup restore doctor export-run export-list export-verify retention-run
 """

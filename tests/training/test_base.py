@@ -8,14 +8,14 @@ from tests.training.needs import need
 
 need("torch", "transformers", "gguf")
 
-import torch  # noqa: E402
-from tests.training.llama import Llama  # noqa: E402
+import torch
+from tests.training.llama import Llama
 
-import millrace.catalog  # noqa: E402
-from millrace.generation.prompt import Message, Tool, ToolCall  # noqa: E402
-from millrace.tuning.data import Example, Problem  # noqa: E402
-from millrace.tuning.trainer.base import UnusableBaseError, read_model, read_tokenizer, resolved_device  # noqa: E402
-from millrace.tuning.trainer.rendering import IGNORED, Renderer, plain, to_template, tool_to_template  # noqa: E402
+import millrace.catalog
+from millrace.generation.prompt import Message, Tool, ToolCall
+from millrace.tuning.data import Example, Problem
+from millrace.tuning.trainer.base import UnusableBaseError, read_model, read_tokenizer, resolved_device
+from millrace.tuning.trainer.rendering import IGNORED, Renderer, plain, to_template, tool_to_template
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -11,15 +11,15 @@ from tests.training.needs import need
 
 need("torch", "transformers", "peft", "trl", "accelerate", "datasets", "gguf")
 
-import msgspec  # noqa: E402
-import torch  # noqa: E402
-from tests.training.trainer import Child, run, write_examples  # noqa: E402
-from transformers import Qwen3Config, Qwen3ForCausalLM  # noqa: E402
+import msgspec
+import torch
+from tests.training.trainer import Child, run, write_examples
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
-import millrace.catalog  # noqa: E402
-from millrace.tuning import schedule  # noqa: E402
-from millrace.tuning.trainer.base import read_tokenizer  # noqa: E402
-from millrace.tuning.trainer.task import Checkpoint, Counted, Done, Event, Failed, Ready, Step, Stopped, TrainerTask  # noqa: E402
+import millrace.catalog
+from millrace.tuning import schedule
+from millrace.tuning.trainer.base import read_tokenizer
+from millrace.tuning.trainer.task import Checkpoint, Counted, Done, Event, Failed, Ready, Step, Stopped, TrainerTask
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -189,8 +189,8 @@ def worker(
     """
     # Here, because training, converting and the books come with it.
     from millrace.cli.logs import log_to_stderr
-    from millrace.cli.tuning import work
-    from millrace.making.tuning import place_of
+    from millrace.cli.tuning import work  # as above
+    from millrace.making.tuning import place_of  # as above
 
     log_to_stderr()
     settings = shell.settings()

@@ -33,9 +33,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     idempotency_bytes_max: int = 1024 * MIB
     """Bytes of answers kept for each tenant, compressed: a thousand of the largest, a million short ones."""
     tuned_models_max: int = 4
-    """Tuned models that run at once, each in a process that takes about what its base takes, less the weights that they share."""
+    """Tuned models that run at once, each in a process that takes what its base takes, less the weights that they share."""
     tuned_wait_s: float = 20.0
-    """What the first caller of a tuned model waits for its engine: some billions of parameters are read from a disk by then, and
+    """What the first caller of a tuned model waits for its engine: some billions of parameters are read by then, and
     proxies give up after 30 to 60 s. Whoever is refused finds it loaded a little later."""
     tuned_idle_s: float = 600.0
     """How long a tuned model that nobody uses stays loaded: a pause in a conversation must not cost its start again."""

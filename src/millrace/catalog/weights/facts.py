@@ -13,8 +13,8 @@ KV_BYTES: Final = 2
 """Of one number in the KV cache: llama.cpp keeps them as F16."""
 
 OVERHEAD_BYTES: Final = 256 << 20
-"""Besides weights and KV cache: the program, and what one forward pass computes with. A guess that is enough for small models; large
-ones with long prompts need more."""
+"""Besides weights and KV cache: the program, and what one forward pass computes with. A guess that is enough for
+small models; large ones with long prompts need more."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
