@@ -56,7 +56,8 @@ def calls_right(answer: Answer, wanted: Call | None) -> bool:
 
 
 def ungrounded(said: str, sources: Sequence[str], files: tuple[str, ...] = DESK) -> list[str]:
-    """What an answer says that neither the conversation nor the phrase files have."""
+    """What an answer says that neither the conversation nor the phrase files have. `Mondays` tells of `Monday`."""
+    sources = [*sources, *(source.replace("days", "day") for source in sources)]
     known = _words(files).union(*(_tokens(_unescaped(source)) for source in sources))
     strange = [token for token in TOKEN.findall(said) if token.lower() not in known]
     return list(dict.fromkeys(made_up(said, [*sources, OURSELVES]) + strange))

@@ -92,17 +92,20 @@ def test_nothing_said_means_the_bundled_model_at_its_price() -> None:
     """Without a file there is a model, a price for it in CNY, and the default limits."""
     settings = parse("")
     assert settings.models == (TINY,)
-    [price] = settings.prices
+    price, tuning = settings.prices
     assert (price.model, price.currency) == ("millrace-tiny", "CNY")
     [tier] = price.tiers
     assert (tier.input, tier.cached_input, tier.output) == (100_000_000, 20_000_000, 200_000_000)
+    assert (tuning.model, tuning.currency, tuning.tiers[0].input) == ("tune:millrace-tiny", "CNY", 2_000_000_000)
     assert (settings.server, settings.store, settings.limits) == (Server(), Store(), Limits())
 
 
 def test_the_bundled_model_s_price_can_be_set() -> None:
     """A price that is listed for it replaces its own."""
-    [price] = parse(FAKE_PRICE.replace("fake", "millrace-tiny")).prices
-    assert price.tiers[0].input == 1_000_000_000
+    for name in ("millrace-tiny", "tune:millrace-tiny"):
+        prices = {price.model: price for price in parse(FAKE_PRICE.replace("fake", name)).prices}
+        assert sorted(prices) == ["millrace-tiny", "tune:millrace-tiny"]
+        assert prices[name].tiers[0].input == 1_000_000_000
 
 
 def test_no_price_is_added_for_a_model_that_is_not_served() -> None:

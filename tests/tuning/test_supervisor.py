@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +10,19 @@ from tests.tuning.conftest import CREDIT, House, example
 
 from millrace.base.money import divide_half_even
 from millrace.catalog.tuned import store as tuned
+from millrace.generation.chunk import CountedBy, TokenCounts
+from millrace.money.billing.hold import Outcome
+from millrace.money.metering import store as metering
 from millrace.money.metering.usage import Status as UsageStatus
+from millrace.money.metering.usage import Usage
+from millrace.store.transaction import Tx
 from millrace.tuning.jobs import store
 from millrace.tuning.jobs.life import Status
+from millrace.tuning.jobs.values import Wish
+from millrace.tuning.office import Asked, Office
 from millrace.tuning.supervisor import Turn
+from millrace.tuning.trainer.fake import Inline
+from millrace.tuning.trainer.task import Failed
 
 TOKENS_PER_EPOCH = 12 * (1 + 4 + 1 + 4)
 PRICE = 2_345_678_901
@@ -178,5 +188,60 @@ def test_one_job_is_in_one_hand(play: Any, monkeypatch: pytest.MonkeyPatch) -> N
             turns = await asyncio.gather(one.turn(), other.turn())
         assert sorted(turn.name for turn in turns) == ["WAITING", "WORKED"]
         assert len(house.usage(job)) == 1
+
+    play(scene)
+
+
+class Lacking(Inline):
+    """A trainer on a machine without the extra."""
+
+    @classmethod
+    async def spawn(cls, arguments: Sequence[str], first_input: bytes) -> "Lacking":
+        assert arguments
+        assert first_input
+        return cls(Failed(kind="missing", sentence="tuning needs torch"))
+
+
+def test_files_that_cannot_be_counted_here(play: Any) -> None:
+    """The job waits in validating_files and says why; a machine that can counts them, and only then the price is held."""
+
+    async def scene(house: House) -> None:
+        here = Office(house.db, house.catalogue, house.workshop._replace(spawn=Lacking.spawn), house.ids)
+        asked = Asked(model="echo", training_file=house.upload().id, wish=Wish(n_epochs=2, batch_size=4))
+        job = await here.create(house.mill, asked)
+        assert (job.status, job.plan) == (Status.VALIDATING, None)
+        assert "tuning needs torch" in house.story(job)[0]
+        async with house.supervisor() as supervisor:
+            await supervisor.run(until_empty=True)
+        done = house.job(job)
+        assert (done.status, done.billed) == (Status.SUCCEEDED, 240)
+        assert [one.amount for one in house.usage(job)] == [cost(240)]
+
+    play(scene)
+
+
+def test_what_goes_with_a_settlement_is_kept_with_it_or_not_at_all(play: Any) -> None:
+    """Where the publication of a model is refused, nothing is billed; the next supervisor bills its own hold."""
+
+    async def scene(house: House) -> None:
+        job = await house.create()
+        async with house.supervisor() as supervisor:
+            books = supervisor._books
+            await house.db.write(lambda tx: store.claim(tx, job.id, books.epoch))
+            hold = await supervisor._hold(job)
+
+            def refuse(_tx: Tx, _usage: Usage) -> None:
+                raise LookupError("the model cannot be published")
+
+            outcome = Outcome(status=UsageStatus.COMPLETED, counts=TokenCounts(input=240), counted_by=CountedBy.ENGINE)
+            with pytest.raises(LookupError):
+                await books.settle(hold, outcome, also=refuse)
+            assert house.balance().held == cost(240)
+            assert house.db.read(lambda tx: metering.by_request(tx, hold.request_id)) is None
+        async with house.supervisor() as heir:
+            assert house.balance().held == 0
+            await heir.run(until_empty=True)
+        assert house.job(job).status is Status.SUCCEEDED
+        assert house.balance().balance == CREDIT - cost(240)
 
     play(scene)
