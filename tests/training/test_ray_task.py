@@ -15,7 +15,7 @@ from millrace.tuning.trainer.task import Checkpoint, Counted, Done, Failed, Read
 
 need("torch", "transformers", "peft", "trl", "accelerate", "datasets", "gguf")
 
-import millrace.catalog  # noqa: E402 - it comes with the extra
+import millrace.catalog
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
