@@ -16,13 +16,13 @@ from models.tiny.dialogues import make_dialogue
 from models.tiny.drills import make_drill
 from models.tiny.odd import piece_names
 from models.tiny.shared import read_heard, read_names, read_services
-from models.tiny.tools import as_dialogue
+from models.tiny.tools import CALL, as_dialogue
 from tokenizers import Tokenizer
 
 LONGEST = 1024  # tokens of a dialogue; longer ones are cut off
 STRIDE = 32  # lengths are multiples of it: the processor's kernels are compiled anew for every length, in seconds
 WEIGHTS = {"system": 0.0, "user": 0.0, "assistant": 1.0}  # of the loss, by who speaks
-FIGURE = 2.0  # times the weight, for a token of the assistant with a digit: it has to be copied exactly
+EXACT = 2.0  # times the weight, for the assistant's calls and its tokens with a digit: right to the letter or wrong
 SERVICE_SHARE = 0.03  # of the dialogues, when the shared folder is there
 SCENE_SHARE = 0.6  # with tools; the others have a shop in the system prompt, or none
 DRILL_STEPS = 300  # steps of the run in which drills are many
@@ -74,12 +74,13 @@ class Corpus:
         for role, text in dialogue:
             header, body = self._ids(f"{role}\n"), self._ids(text)
             tokens += [*self.start, *header, *body, *self.end, *self.newline]
-            said = [self._weight(role, token) for token in (*body, *self.end)]
+            called = text.startswith(CALL)
+            said = [self._weight(role, called or token in self.figures) for token in (*body, *self.end)]
             weights += [0.0] * (1 + len(header)) + said + [0.0] * len(self.newline)
         return tokens, weights
 
-    def _weight(self, role: str, token: int) -> float:
-        return WEIGHTS[role] * (FIGURE if role == "assistant" and token in self.figures else 1.0)
+    def _weight(self, role: str, exact: bool) -> float:
+        return WEIGHTS[role] * (EXACT if exact else 1.0)
 
     def _dialogue(self, rng: random.Random) -> Dialogue:
         draw = rng.random()

@@ -10,12 +10,14 @@ from models.tiny.desk_world import Good
 from models.tiny.goods import COLOURS, COUNTRIES, DAYS, TRADES
 from models.tiny.odd import odd_name, odd_word
 from models.tiny.spin import capital, join_words
+from models.tiny.topics_talk import NUMBERS
 from models.tiny.worlds import invented_name
 
 WAYS = (
     "Visa", "Mastercard", "PayPal", "bank transfer", "Apple Pay", "Google Pay", "Alipay", "WeChat Pay", "cash on delivery",
     "invoice", "credit card", "Klarna",
 )  # fmt: skip
+WEEKEND = DAYS[5:]
 KINDS = ("price", "price", "stock", "colours", "sizes", "colour")
 
 
@@ -37,8 +39,7 @@ def product(talk: DeskTalk) -> None:
             talk.ask(f"{other}_next")
             _answer(talk, good, found, other, "")
     if talk.has("add_to_cart") and rng.random() < 0.2:
-        talk.ask("cart_next")
-        _add(talk, good, found["name"], 1)
+        _cart_next(talk, good)
     return None
 
 
@@ -91,8 +92,7 @@ def find(talk: DeskTalk) -> None:
     talk.say("found_one_out" if first["stock"] == "sold out" else "found_one", name=first["name"], price=first["price"])
     if first["stock"] != "sold out" and talk.has("add_to_cart") and rng.random() < 0.3:
         good = next(good for good in talk.world.goods if good.name == first["name"])
-        talk.ask("cart_next")
-        _add(talk, good, good.name, 1)
+        _cart_next(talk, good)
     return None
 
 
@@ -103,8 +103,23 @@ def cart(talk: DeskTalk) -> None:
     if count == 1:
         talk.ask("cart", name=name)
     else:
-        talk.ask("cart_many", name=name, n=str(count))
+        talk.ask("cart_many", name=name, n=_number(talk, count))
     _add(talk, good, name, count)
+
+
+def _cart_next(talk: DeskTalk, good: Good) -> None:
+    """One or more of what was just looked at."""
+    count = talk.rng.choice((1, 1, 1, 2, 2, 3, 4, 6))
+    if count == 1:
+        talk.ask("cart_next")
+    else:
+        talk.ask("cart_many_next", n=_number(talk, count))
+    _add(talk, good, good.name, count)
+
+
+def _number(talk: DeskTalk, count: int) -> str:
+    """As this customer writes it: in figures or as a word."""
+    return NUMBERS[count - 1] if talk.rng.random() < 0.4 else str(count)
 
 
 def _add(talk: DeskTalk, good: Good, name: str, count: int) -> None:
@@ -148,7 +163,7 @@ _POLICIES = (
 def _policy_answer(talk: DeskTalk, kind: str) -> str | None:
     """Asks, and gives the answer that the facts allow; None where the shop does not tell."""
     rng, shop = talk.rng, talk.world.shop
-    day, country, way = rng.choice(DAYS), rng.choice(COUNTRIES), rng.choice(WAYS)
+    day, country, way = rng.choice((*DAYS, *WEEKEND * 3)), rng.choice(COUNTRIES), rng.choice(WAYS)
     if shop.countries and rng.random() < 0.5:
         country = rng.choice(shop.countries)
     if shop.payments and rng.random() < 0.5:

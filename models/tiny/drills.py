@@ -63,20 +63,28 @@ def _lookup(rng: random.Random, names: Sequence[str]) -> Dialogue:
 def _call(rng: random.Random, names: Sequence[str]) -> Dialogue:
     """One of some tools is called with what the user said; of what comes back, what was asked for is told."""
     verbs = {f"{rng.choice(_VERBS)}_{odd_word(rng)}" for _ in range(rng.randint(1, 5))}
-    tools = tuple(Tool(name, (Parameter(odd_word(rng)),)) for name in sorted(verbs))
+    tools = tuple(Tool(name, _parameters(rng)) for name in sorted(verbs))
     turns: list[Said] = []
     for _ in range(rng.randint(1, 4)):
-        tool, item = rng.choice(tools), _item(rng, names)
+        tool = rng.choice(tools)
+        items = [_item(rng, names) for _ in tool.parameters]
         facts = {odd_word(rng): _fact(rng, names) for _ in range(rng.randint(1, 5))}
         key, value = rng.choice(list(facts.items()))
-        fields = {"wish": tool.name.replace("_", " "), "item": item, "key": key, "value": join_words(value)}
+        fields = {"wish": tool.name.replace("_", " "), "item": items[0], "key": key, "value": join_words(value)}
+        arguments = {parameter.name: item for parameter, item in zip(tool.parameters, items, strict=True)}
         turns += [
-            Said("user", pick(rng, _WISHES, **fields)),
-            Said("assistant", "", Call(tool.name, {tool.parameters[0].name: item})),
+            Said("user", pick(rng, _WISHES_OF_TWO if items[1:] else _WISHES, other=items[-1], **fields)),
+            Said("assistant", "", Call(tool.name, arguments)),
             Said("tool", _written(facts)),
             Said("assistant", pick(rng, _ANSWERS, **fields)),
         ]
     return as_dialogue(Scene("", tools, tuple(turns)))
+
+
+def _parameters(rng: random.Random) -> tuple[Parameter, ...]:
+    """One, at times two."""
+    named = dict.fromkeys(odd_word(rng) for _ in range(rng.choice((1, 1, 2))))
+    return tuple(Parameter(name) for name in named)
 
 
 def _fact(rng: random.Random, names: Sequence[str]) -> list[str]:
@@ -96,5 +104,10 @@ def _written(facts: dict[str, list[str]]) -> str:
 _VERBS = ("get", "find", "look_up", "check", "ask", "show", "read", "open")
 _WISHES = (
     "{wish} of {item}: {key}?", "{wish} for {item}, what is the {key}?", "The {key} of {item}, {wish}.", "{wish} {item} {key}",
+    "{wish}: {item}, I need the {key}", "Tell me the {key} for {item}[ now|], {wish}", "{key} of {item} please ({wish})",
+)  # fmt: skip
+_WISHES_OF_TWO = (
+    "{wish} of {item} and {other}: {key}?", "{wish} for {item} from {other}, what is the {key}?",
+    "From {other} {wish} {item}, the {key}.", "{other}: {wish} {item}[ please|]. The {key}?", "{wish} {item}, {other} {key}",
 )  # fmt: skip
 _ANSWERS = ("{value}.", "The {key} is {value}.", "The {key} of {item} is {value}.")

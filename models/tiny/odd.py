@@ -45,16 +45,14 @@ def odd_name(rng: random.Random) -> str:
 
 
 def piece_names(rng: random.Random, entries: Iterable[str], times: int) -> list[str]:
-    """Names in which each entry of a vocabulary that is made of letters occurs about so many times.
+    """Names in which each entry of a vocabulary that is made of letters occurs about `2 * times` times: alone and in a word.
 
-    An entry that no assistant ever says cannot be copied: its output learns `never`. Entries that begin a word are written
-    with a blank or `\u0120` in front, as byte-level BPE does; the others are hung on to one of those.
+    An entry that no assistant ever says cannot be copied: its output learns `never`. `\u0120` is how byte-level BPE writes the
+    blank before a word.
     """
-    letters = [entry.replace("\u0120", " ") for entry in entries]
-    letters = [entry for entry in letters if entry.isascii() and entry.strip().isalpha()]
-    begins = [entry.strip() for entry in letters if entry.startswith(" ")]
-    within = [entry for entry in letters if not entry.startswith(" ")]
-    words = [*begins, *(rng.choice(begins) + entry for entry in within)] * times if begins else []
+    letters = {entry.replace("\u0120", " ").strip() for entry in entries}
+    pieces = sorted(piece for piece in letters if piece.isascii() and piece.isalpha())
+    words = [*pieces, *(rng.choice(pieces) + piece for piece in pieces)] * times
     rng.shuffle(words)
     names = []
     while words:

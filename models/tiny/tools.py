@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from models.tiny.conversation import Dialogue, Turn
 
 Arguments = Mapping[str, Any]
+CALL = "<tool_call>"  # the mark that a call begins with
 
 
 class Parameter(NamedTuple):
@@ -83,7 +84,7 @@ def as_dialogue(scene: Scene) -> Dialogue:
 def call_text(call: Call) -> str:
     """A call between its marks."""
     arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return f'<tool_call>\n{{"name": "{call.name}", "arguments": {arguments}}}\n</tool_call>'
+    return f'{CALL}\n{{"name": "{call.name}", "arguments": {arguments}}}\n</tool_call>'
 
 
 def _shown(parameter: Parameter) -> str:

@@ -34,7 +34,7 @@ HELLO = as_messages("", [Said("user", "Hello!")])
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tokenizer."""
     made = tmp_path_factory.mktemp("run")
-    train_tokenizer(texts(None, 600)).save(str(made / "tokenizer.json"))
+    train_tokenizer(list(texts(None, 600))).save(str(made / "tokenizer.json"))
     return made
 
 
