@@ -7,7 +7,7 @@ length is a claim and is bounded; a file that is cut short is noticed.
 import math
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -35,9 +35,20 @@ class FolderHeader(Struct, frozen=True, kw_only=True):
     """Numbers in the KV cache for each token of context, where config.json says what they come from."""
 
 
-class _TensorInfo(Struct):
+class TensorInfo(Struct, frozen=True):
+    """What the header claims of one tensor. Its offsets count from the first byte after the header."""
+
+    dtype: str
     shape: list[int]
     data_offsets: tuple[int, int]
+
+
+class TensorFile(NamedTuple):
+    """The header of one file: `begin` is the first byte after it, `size` that of the whole file."""
+
+    tensors: dict[str, TensorInfo]
+    begin: int
+    size: int
 
 
 def read_folder(folder: Path) -> FolderHeader:
@@ -58,6 +69,24 @@ def read_folder(folder: Path) -> FolderHeader:
 def check_file(file: Path) -> None:
     """Raises BAD_SETTING for one file that is cut short or not what it claims to be."""
     _parameters(file)
+
+
+def read_tensor_file(file: Path) -> TensorFile:
+    """The header of a file of any length. Raises BAD_SETTING where that itself is damaged; what it claims is not checked."""
+    try:
+        with file.open("rb") as opened:
+            size = opened.seek(0, 2)
+            opened.seek(0)
+            length = int.from_bytes(opened.read(8), "little")
+            if size < 8 or length > min(HEADER_BYTES_MAX, size - 8):
+                raise _refusal(file, "it ends within its header, or is no safetensors file")
+            header = msgspec.json.decode(opened.read(length), type=dict[str, Any])
+        header.pop("__metadata__", None)
+        return TensorFile(msgspec.convert(header, dict[str, TensorInfo]), 8 + length, size)
+    except OSError as error:
+        raise _refusal(file, f"it cannot be read ({error.strerror})") from error
+    except msgspec.MsgspecError as error:
+        raise _refusal(file, f"its header is damaged ({error})") from None
 
 
 def licence_of(folder: Path) -> str | None:
@@ -106,21 +135,8 @@ def _has_template(folder: Path) -> bool:
 
 def _parameters(file: Path) -> int:
     """How many numbers are in a file that is as long as it says."""
-    try:
-        with file.open("rb") as opened:
-            size = opened.seek(0, 2)
-            opened.seek(0)
-            length = int.from_bytes(opened.read(8), "little")
-            if size < 8 or length > min(HEADER_BYTES_MAX, size - 8):
-                raise _refusal(file, "it ends within its header, or is no safetensors file")
-            header = msgspec.json.decode(opened.read(length), type=dict[str, Any])
-        header.pop("__metadata__", None)
-        tensors = msgspec.convert(header, dict[str, _TensorInfo])
-    except OSError as error:
-        raise _refusal(file, f"it cannot be read ({error.strerror})") from error
-    except msgspec.MsgspecError as error:
-        raise _refusal(file, f"its header is damaged ({error})") from None
-    needed = 8 + length + max((info.data_offsets[1] for info in tensors.values()), default=0)
+    tensors, begin, size = read_tensor_file(file)
+    needed = begin + max((info.data_offsets[1] for info in tensors.values()), default=0)
     if size < needed:
         raise _refusal(file, f"it has {size} bytes and its tensors reach to byte {needed}: it was cut short")
     return sum(math.prod(info.shape) for info in tensors.values())

@@ -11,18 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
-
 from millrace.base.errors import Reason, Refusal
+from millrace.catalog.safetensors_header import TensorInfo, read_tensor_file
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
-
-HEADER_BYTES_MAX: Final = 100_000_000
-"""What the format itself allows."""
 
 JSON_BYTES_MAX: Final = 64 << 20
 """config.json and its neighbours; the largest, tokenizer.json, has some 20 MB."""
@@ -53,12 +49,6 @@ class Tensor(NamedTuple):
         return math.prod(self.shape) // self.rows
 
 
-class _Info(msgspec.Struct):
-    dtype: str
-    shape: list[int]
-    data_offsets: tuple[int, int]
-
-
 def read_checkpoint(folder: Path) -> dict[str, Tensor]:
     """All tensors of the model in a folder, one file or several with their index. Raises BAD_SETTING."""
     index = folder / INDEX
@@ -79,24 +69,11 @@ def read_checkpoint(folder: Path) -> dict[str, Tensor]:
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """The tensors of one file. Raises BAD_SETTING for one that is missing, cut short or holds numbers of other types."""
-    try:
-        with file.open("rb") as opened:
-            size = opened.seek(0, 2)
-            opened.seek(0)
-            length = int.from_bytes(opened.read(8), "little")
-            if size < 8 or length > min(HEADER_BYTES_MAX, size - 8):
-                raise unusable(file, "it ends within its header, or is no safetensors file")
-            header = msgspec.json.decode(opened.read(length), type=dict[str, Any])
-        header.pop("__metadata__", None)
-        infos = msgspec.convert(header, dict[str, _Info])
-    except OSError as error:
-        raise unusable(file, f"it cannot be read ({error.strerror})") from error
-    except msgspec.MsgspecError as error:
-        raise unusable(file, f"its header is damaged ({error})") from None
-    return {name: _tensor(name, info, file, 8 + length, size) for name, info in infos.items()}
+    tensors, begin, size = read_tensor_file(file)
+    return {name: _tensor(name, info, file, begin, size) for name, info in tensors.items()}
 
 
-def _tensor(name: str, info: _Info, file: Path, begin: int, size: int) -> Tensor:
+def _tensor(name: str, info: TensorInfo, file: Path, begin: int, size: int) -> Tensor:
     if info.dtype not in WIDTHS:
         raise unusable(
             file,
