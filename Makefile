@@ -26,7 +26,7 @@ install: .venv/installed
 install-tune: .venv/tune
 
 .venv/tune: requirements-tune.txt | install
-	@echo "Installing torch, transformers, PEFT and TRL into .venv (once, some minutes) …"
+	@echo "Installing torch, transformers, PEFT, TRL and Ray into .venv (once, some minutes) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-tune.txt
 	@touch $@
 

@@ -200,10 +200,9 @@ class Cloud:
         self.depot: Depot | None = None
         if settings.hub.enabled:
             self.depot = Depot(db, settings.hub.place(home.path), self.ids, self.clock, settings.hub.quota_bytes)
-        office = tuning.office(db, home.path, self.catalogue, self.clock)
+        office = tuning.office(db, home.path, settings, self.catalogue, self.clock)
         files = Files(db, office.shelf, settings.limits, self.clock, self.ids)
-        tuned_at = tuning.place_of(home.path, settings.store.place(home.path), settings.models)
-        self.keeper = tuning.Keeper(db, tuned_at, self.clock)
+        self.keeper = tuning.Keeper(db, tuning.place_of(home.path, settings), self.clock)
         self.gateway = Gateway(
             directory=directory, inference=self.inference, reads=reads, engines=self.engines,
             metrics=self.metrics, observer=self.observer, ids=self.ids,

@@ -11,7 +11,7 @@ def need(*packages: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if not missing:
         return
-    said = f"not installed: {', '.join(missing)}; the extras tune and convert bring them"
+    said = f"not installed: {', '.join(missing)}; `make install-tune` brings them"
     if os.environ.get("CI"):
         pytest.fail(said, pytrace=False)
     pytest.skip(said, allow_module_level=True)

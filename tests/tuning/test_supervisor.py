@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from tests.tuning.conftest import CREDIT, House, example
 
+from millrace.base.errors import Refusal
 from millrace.base.money import divide_half_even
 from millrace.catalog.tuned import store as tuned
+from millrace.catalog.tuned.values import TunedModel
 from millrace.generation.chunk import CountedBy, TokenCounts
 from millrace.money.billing.hold import Outcome
 from millrace.money.metering import store as metering
@@ -216,6 +218,30 @@ def test_files_that_cannot_be_counted_here(play: Any) -> None:
         done = house.job(job)
         assert (done.status, done.billed) == (Status.SUCCEEDED, 240)
         assert [one.amount for one in house.usage(job)] == [cost(240)]
+
+    play(scene)
+
+
+def test_a_model_that_cannot_be_published_is_given_up(play: Any) -> None:
+    """What ends one supervisor after the other is tried three times; then the job has failed, and nothing is billed."""
+
+    async def scene(house: House) -> None:
+        job = await house.create()
+        other = TunedModel(
+            name="ft:echo:mill::0", tenant_id=job.tenant_id, base="echo", job_id=job.id, sha256="0" * 64, created_at=1
+        )
+        house.db.write_now(lambda tx: tuned.publish(tx, other))
+        for _ in range(3):
+            with pytest.raises(Refusal, match="published"):
+                async with house.supervisor() as supervisor:
+                    await supervisor.run(until_empty=True)
+        async with house.supervisor() as supervisor:
+            await supervisor.run(until_empty=True)
+        done = house.job(job)
+        assert done.fault is not None
+        assert (done.status, done.fault.code, done.tuned_model) == (Status.FAILED, "trainer_failed", None)
+        assert house.balance().balance == CREDIT
+        assert house.balance().held == 0
 
     play(scene)
 

@@ -19,7 +19,7 @@ from millrace.cli.doctor_findings import Finding, fail, judge_clock, judge_memor
 from millrace.settings.parse import Server, Settings, check_weights
 from millrace.store.migrations import schema_version
 from millrace.tuning.jobs import store
-from millrace.tuning.workshop import missing_for
+from millrace.tuning.workshop import missing_for, remedy
 
 TIMEOUT_S: Final = 3.0
 """For a server on the same network; one that takes longer to list its models is not well."""
@@ -130,10 +130,10 @@ def tuning(place: Path | str, settings: Settings) -> Iterator[Finding]:
             return
         waiting = {job.model for job in db.read(store.open_jobs)}
         models = [one for one in settings.models if one.name in waiting]
-        missing = sorted({name for one in models for name in missing_for(one)})
+        missing = sorted({name for one in models for name in missing_for(one, settings.tuning)})
         if missing:
-            remedy = "pip install 'millrace[tune]', or run 'millrace tune worker' on a machine that has it"
-            yield warn("tuning", f"jobs wait, and {', '.join(missing)} is not installed here", remedy)
+            away = f"{remedy(missing)}, or run 'millrace tune worker' on a machine that has it"
+            yield warn("tuning", f"jobs wait, and {', '.join(missing)} is not installed here", away)
         elif waiting:
             yield ok("tuning", f"jobs wait or run, of {', '.join(sorted(waiting))}")
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -196,7 +197,7 @@ def worker(
     settings = shell.settings()
     with _database(shell):
         pass
-    place = place_of(shell.home_path.absolute(), settings.store.place(shell.home_path.absolute()), settings.models)
+    place = place_of(shell.home_path.absolute(), settings)
     asyncio.run(work(place, until_empty=once))
     shell.show({"stopped": True}, Text("no job waits any more" if once else "stopped"))
 
@@ -217,7 +218,8 @@ def _office(shell: Shell, db: Database) -> Office:
     # Here, because engines and conversion come with it.
     from millrace.making.tuning import office
 
-    return office(db, shell.home_path.absolute(), Catalogue(shell.settings().models), shell.clock)
+    settings = shell.settings()
+    return office(db, shell.home_path.absolute(), settings, Catalogue(settings.models), shell.clock)
 
 
 def _caller(db: Database, name: str) -> Caller:
@@ -281,9 +283,10 @@ async def _wait(shell: Shell, db: Database, job: Job) -> None:
     from millrace.making.tuning import place_of, supervising
 
     settings = shell.settings()
-    place = place_of(shell.home_path.absolute(), settings.store.place(shell.home_path.absolute()), settings.models)
+    place = place_of(shell.home_path.absolute(), settings)
     tell = progress(shell)
     async with supervising(db, place) as supervisor:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.stop)
         working = asyncio.create_task(supervisor.run())
         try:
             while not working.done():

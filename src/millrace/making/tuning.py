@@ -18,6 +18,8 @@ from millrace.catalog.model import Model
 from millrace.conversion.adapter import convert_adapter
 from millrace.engines.process import Process
 from millrace.money.billing.books import Books
+from millrace.settings.parse import Settings
+from millrace.settings.tuning import Tuning
 from millrace.store.database import Database
 from millrace.tuning.jobs import store
 from millrace.tuning.office import Office
@@ -53,6 +55,7 @@ class Place(Struct, frozen=True, kw_only=True):
     file: Path | None
     url: str | None
     models: tuple[Model, ...]
+    how: Tuning = Tuning()
 
     @property
     def far(self) -> bool:
@@ -64,9 +67,10 @@ class Place(Struct, frozen=True, kw_only=True):
         return self.file if self.file is not None else self.url or ""
 
 
-def place_of(home: Path, database: Path | str, models: tuple[Model, ...]) -> Place:
-    at = database if isinstance(database, Path) else None
-    return Place(home=home, file=at, url=None if isinstance(database, Path) else database, models=models)
+def place_of(home: Path, settings: Settings) -> Place:
+    at = settings.store.place(home)
+    file, url = (at, None) if isinstance(at, Path) else (None, at)
+    return Place(home=home, file=file, url=url, models=settings.models, how=settings.tuning)
 
 
 def render_place(place: Place) -> bytes:
@@ -77,13 +81,13 @@ def parse_place(line: bytes) -> Place:
     return msgspec.json.decode(line, type=Place, dec_hook=_path)
 
 
-def workshop(home: Path, clock: Clock) -> Workshop:
-    """Where jobs are done on this machine."""
-    return Workshop(home, Process.spawn, make_servable, clock)
+def workshop(home: Path, clock: Clock, how: Tuning) -> Workshop:
+    """Where jobs are done, as the settings say."""
+    return Workshop(home, Process.spawn, make_servable, clock, how)
 
 
-def office(db: Database, home: Path, catalogue: Catalogue, clock: Clock) -> Office:
-    return Office(db, catalogue, workshop(home, clock), Ids(clock))
+def office(db: Database, home: Path, settings: Settings, catalogue: Catalogue, clock: Clock) -> Office:
+    return Office(db, catalogue, workshop(home, clock, settings.tuning), Ids(clock))
 
 
 def make_servable(adapter: Path, base: Path | None, to: Path) -> None:
@@ -113,7 +117,7 @@ async def supervising(db: Database, place: Place) -> AsyncIterator[Supervisor]:
             works.append(("progress flush", FLUSH_EVERY_S, books.flush))
         for name, every_s, work in works:
             stack.push_async_callback(_end, asyncio.create_task(_repeat(name, every_s, work, clock)))
-        yield Supervisor(db, books, Catalogue(place.models), workshop(place.home, clock), Ids(clock))
+        yield Supervisor(db, books, Catalogue(place.models), workshop(place.home, clock, place.how), Ids(clock))
 
 
 class Keeper:
@@ -143,7 +147,7 @@ class Keeper:
             await asyncio.wait({self._watch})
 
     async def _is_wanted(self) -> bool:
-        ready = {model.name for model in self._place.models if not missing_for(model)}
+        ready = {model.name for model in self._place.models if not missing_for(model, self._place.how)}
         waiting = await self._db.look(store.open_jobs)
         now = self._clock.now()
         return any(job.model in ready and job.not_before <= now for job in waiting)

@@ -20,6 +20,7 @@ from millrace.settings.pulled import PulledModel, check_pulled, pulled_in, unkno
 from millrace.settings.retention import Retention, parse_retention
 from millrace.settings.table import Table
 from millrace.settings.telemetry import Telemetry, parse_telemetry
+from millrace.settings.tuning import Tuning, parse_tuning
 from millrace.store.url import POSTGRES_EXAMPLE, is_postgres, is_postgres_url
 
 FILE_NAME: Final = "millrace.toml"
@@ -88,6 +89,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     audit: Audit = Audit()
     retention: Retention = Retention()
     hub: Hub = Hub()
+    tuning: Tuning = Tuning()
 
 
 def load(home: Path, config: Path | None = None) -> Settings:
@@ -121,7 +123,7 @@ def parse_settings(
     server_table, store_table, limits_table = (top.table(name) for name in ("server", "store", "limits"))
     logs, telemetry = parse_logs(top.table("logs")), parse_telemetry(top.table("telemetry"))
     audit, retention = parse_audit(top.table("audit")), parse_retention(top.table("retention"))
-    hub = parse_hub(top.table("hub"))
+    hub, tuning = parse_hub(top.table("hub")), parse_tuning(top.table("tuning"))
     model_tables, price_tables = top.tables("models"), top.raw("prices")
     top.finish()
     server, store, limits = _server(server_table), _store(store_table), _limits(limits_table)
@@ -130,7 +132,7 @@ def parse_settings(
     _refuse_unpriced(models, prices, where)
     return Settings(
         server=server, store=store, models=models, prices=prices, limits=limits, logs=logs, telemetry=telemetry, audit=audit,
-        retention=retention, hub=hub,
+        retention=retention, hub=hub, tuning=tuning,
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ from millrace.tuning.jobs.store import NotOurs
 from millrace.tuning.jobs.values import Fault, Job
 from millrace.tuning.office import INVALID_FILE, describe, plan
 from millrace.tuning.trainer.task import TrainerTask
-from millrace.tuning.workshop import NotCounted, Workshop, files_of, missing_for
+from millrace.tuning.workshop import NotCounted, Workshop, files_of, missing_for, remedy
 
 _log = logging.getLogger("millrace.tuning")
 
@@ -66,6 +66,8 @@ CREDIT_WAIT_S: Final = 60
 
 COUNT_WAIT_S: Final = 3600.0
 """A file of half a gigabyte, in a process of its own, for which nobody waits."""
+
+_ENDED_US: Final = "finishing it failed each time; the operator's log says why"
 
 _POOR: Final = frozenset({Reason.INSUFFICIENT_CREDIT, Reason.BUDGET_EXCEEDED})
 
@@ -122,13 +124,13 @@ class Supervisor:
     async def _can(self, job: Job) -> bool:
         """Whether this machine can; where it cannot, the job says so, once."""
         model = self._model(job)
-        missing = () if model is None else missing_for(model)
+        missing = () if model is None else missing_for(model, self._workshop.how)
         if model is not None and not missing:
             return True
         why = (
             f"The job waits: model {job.model} is not in the settings of the machine that tunes."
             if model is None
-            else f"The job waits for a machine that can tune; here is no {', '.join(missing)}: pip install 'millrace[tune]'."
+            else f"The job waits for a machine that can tune; here is no {', '.join(missing)}: {remedy(missing)}."
         )
         await self._db.write(lambda tx: store.say_once(tx, job.id, tx.now(self._clock.now()), why, level="warn"))
         return False
@@ -143,6 +145,9 @@ class Supervisor:
             if job.cancel_at is not None:
                 await self._end(job, epoch, Status.CANCELLED)
                 return
+            if job.failures >= FAILURES_MAX:
+                await self._end(job, epoch, Status.FAILED, Fault(code="trainer_failed", sentence=_ENDED_US))
+                return
             if job.plan is None:
                 job = await self._count(job, epoch)
             if job.status is Status.QUEUED:
@@ -151,10 +156,20 @@ class Supervisor:
             _log.warning("job %s is in other hands now: %s", job_id, error)
         except Refusal as refusal:
             if refusal.reason is not Reason.STORE_UNAVAILABLE:
+                await self._count_failure(job_id, epoch)
                 raise
             _log.warning("job %s goes on later: %s", job_id, refusal.sentence)
             with contextlib.suppress(NotOurs, Refusal):
                 await self._put_back(job_id, epoch, 0, seconds=BACKOFF_S)
+
+        except Exception:
+            await self._count_failure(job_id, epoch)
+            raise
+
+    async def _count_failure(self, job_id: str, epoch: int) -> None:
+        """What ends this supervisor would end the next one too. Its hold is voided by whoever takes its epoch over."""
+        with contextlib.suppress(NotOurs):
+            await self._db.write(lambda tx: store.count_failure(tx, job_id, epoch))
 
     async def _count(self, job: Job, epoch: int) -> Job:
         """Its files were not counted when it was made."""

@@ -13,6 +13,7 @@ import msgspec
 from millrace.base.clock import Clock
 from millrace.base.errors import Reason, Refusal
 from millrace.catalog.model import Model
+from millrace.settings.tuning import Tuning
 from millrace.tuning.data import EXAMPLES_MIN, check_file, refuse_bad
 from millrace.tuning.jobs.values import Job, Wish
 from millrace.tuning.trainer.__main__ import NEEDED
@@ -23,6 +24,7 @@ FOLDER: Final = "tuning"
 
 TRAINER: Final = "millrace.tuning.trainer"
 FAKE_TRAINER: Final = "millrace.tuning.trainer.fake"
+RAY_TRAINER: Final = "millrace.tuning.ray_task"
 
 ENGINES: Final = frozenset({"embedded", "fake"})
 """Models of these can be tuned: their weights are here, and their engine takes adapters."""
@@ -69,15 +71,20 @@ class Workshop(NamedTuple):
     spawn: Spawn
     convert: Convert
     clock: Clock
+    how: Tuning = Tuning()
 
     def folder(self, job_id: str) -> Path:
         return self.home / FOLDER / job_id
 
     async def start(self, model: Model, task: TrainerTask, *, count_only: bool = False) -> Child:
-        """The trainer of a model, told its task."""
+        """The trainer of a model, told its task. On a cluster it only trains: whoever asks for a price waits for the count."""
         assignment = Assignment(task=task, parent=os.getpid(), count_only=count_only)
-        module = FAKE_TRAINER if model.engine == "fake" else TRAINER
-        return await self.spawn([sys.executable, "-m", module], render_assignment(assignment))
+        return await self.spawn([sys.executable, "-m", *self._trainer(model, count_only)], render_assignment(assignment))
+
+    def _trainer(self, model: Model, count_only: bool) -> list[str]:
+        if model.engine == "fake":
+            return [FAKE_TRAINER]
+        return [TRAINER] if self.how.ray is None or count_only else [RAY_TRAINER, self.how.ray]
 
     def task(self, model: Model, job: Job | None, data: Path, validation: Path | None) -> TrainerTask:
         """What a trainer is told; without a job, to count."""
@@ -91,6 +98,7 @@ class Workshop(NamedTuple):
             epochs=1 if plan is None else plan.epochs, batch_size=1 if plan is None else plan.batch_size,
             learning_rate_multiplier=1.0 if multiplier == "auto" else multiplier, seed=wish.seed,
             context_tokens=model.context_tokens, threads=model.threads or THREADS,
+            device=self.how.device,
         )  # fmt: skip
 
     async def counted(self, model: Model, data: Path, validation: Path | None, *, seconds: float = COUNT_S) -> Counted:
@@ -129,9 +137,17 @@ def tunable(model: Model) -> Model:
     return model
 
 
-def missing_for(model: Model) -> tuple[str, ...]:
-    """The packages of the extra `tune` that training this model needs and that are not installed here."""
-    return () if model.engine == "fake" else tuple(name for name in NEEDED if find_spec(name) is None)
+def missing_for(model: Model, how: Tuning) -> tuple[str, ...]:
+    """The packages that training this model needs and that are not installed here."""
+    if model.engine == "fake":
+        return ()
+    needed = NEEDED if how.ray is None else (*NEEDED, "ray")
+    return tuple(name for name in needed if find_spec(name) is None)
+
+
+def remedy(missing: Sequence[str]) -> str:
+    """How to get what is missing."""
+    return "pip install 'millrace[ray]'" if tuple(missing) == ("ray",) else "pip install 'millrace[tune]'"
 
 
 def read_event(line: bytes) -> Event | None:

@@ -67,6 +67,9 @@ UPDATE tuning_job SET epoch = NULL, status = CASE WHEN status = 'running' THEN '
   failures = :failures
 WHERE id = :id AND epoch = :epoch AND finished_at IS NULL;
 
+-- name: count_failure
+UPDATE tuning_job SET failures = failures + 1 WHERE id = :id AND epoch = :epoch AND finished_at IS NULL;
+
 -- name: plan
 UPDATE tuning_job SET status = 'queued', examples = :examples, tokens_per_epoch = :tokens_per_epoch, epochs = :epochs,
   batch_size = :batch_size, amount = :amount

@@ -106,6 +106,12 @@ def let_go(tx: Tx, job_id: str, epoch: int, *, not_before: int, failures: int) -
     tx.run(_SQL["let_go"], id=job_id, epoch=epoch, not_before=not_before, failures=failures)
 
 
+def count_failure(tx: Tx, job_id: str, epoch: int) -> None:
+    """One more, and it stays in hand."""
+    _require(tx, job_id, epoch)
+    tx.run(_SQL["count_failure"], id=job_id, epoch=epoch)
+
+
 def set_plan(tx: Tx, job_id: str, epoch: int, plan: Plan) -> None:
     """Its files were counted."""
     _require(tx, job_id, epoch, Status.QUEUED)

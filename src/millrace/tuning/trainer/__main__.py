@@ -8,26 +8,22 @@ base is still being read it is obeyed as soon as that is done. Nothing is fetche
 """
 
 import contextlib
-import ctypes
 import importlib
 import importlib.util
 import os
-import select
 import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Final
 
+from millrace.tuning.trainer.parent import die_with, write
 from millrace.tuning.trainer.task import Assignment, Event, Failed, parse_assignment, render_event
 
 NEEDED: Final = ("torch", "transformers", "peft", "trl", "accelerate", "datasets", "gguf")
 """What the extra `tune` brings."""
 
 LOG: Final = "trainer.log"
-
-_LOOK_S: Final = 5.0
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def main() -> None:
@@ -38,11 +34,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     events = os.dup(1)
     _redirect_output(assignment)
-    _die_with_parent(assignment.parent)
-    threading.Thread(target=_watch, daemon=True).start()
+    die_with(assignment.parent)
 
     def say(event: Event) -> None:
-        _write(events, render_event(event))
+        write(events, render_event(event))
 
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -73,30 +68,6 @@ def _quiet_environment(threads: int) -> None:
         "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads), "TRL_EXPERIMENTAL_SILENCE": "1",
     }  # fmt: skip
-
-
-def _write(descriptor: int, line: bytes) -> None:
-    """A line to the parent; one that is gone ends the process."""
-    try:
-        while line:
-            line = line[os.write(descriptor, line) :]
-    except BrokenPipeError:
-        os._exit(1)
-
-
-def _die_with_parent(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _watch() -> None:
-    """Until standard input ends; then end the process."""
-    while True:
-        readable, _, _ = select.select([0], [], [], _LOOK_S)
-        if readable and not os.read(0, 4096):
-            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from msgspec import Struct
 from millrace.base.errors import Refusal
 from millrace.tuning.data import Example, read_file
 from millrace.tuning.schedule import batches, order, tokens_after
-from millrace.tuning.trainer.__main__ import _die_with_parent, _watch, _write
+from millrace.tuning.trainer.parent import die_with, write
 from millrace.tuning.trainer.task import (
     Checkpoint,
     Counted,
@@ -52,8 +52,7 @@ def main() -> None:
     assignment = parse_assignment(sys.stdin.buffer.readline())
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    _die_with_parent(assignment.parent)
-    threading.Thread(target=_watch, daemon=True).start()
+    die_with(assignment.parent)
     try:
         lengths = [count(example) for example in read_file(Path(assignment.task.data))]
     except Refusal as refusal:
@@ -160,7 +159,7 @@ def _newest(folder: Path) -> int:
 
 
 def _say(event: Event) -> None:
-    _write(1, render_event(event))
+    write(1, render_event(event))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-CONTEXT_TOKENS_MAX: Final = 1 << 20
+from millrace.settings.tuning import Device
 
-Device = Literal["auto", "cpu", "cuda"]
+CONTEXT_TOKENS_MAX: Final = 1 << 20
 
 _Count = Annotated[int, Meta(ge=1)]
 _Positive = Annotated[float, Meta(gt=0)]
