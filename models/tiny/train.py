@@ -175,6 +175,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096, help="tokens in a batch, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--fuse", action="store_true", help="compile the network's parts: about a tenth faster, needs a C++ compiler")
     parser.add_argument("--smoke", action="store_true", help="a far smaller model, a hundred steps")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -189,6 +190,8 @@ def main() -> None:
     run = Run(shape, corpus, out, given.size, given.steps or (100 if given.smoke else 4000), given.minutes)
     print(f"{sum(value.numel() for value in run.model.parameters()):,} parameters")
     run.resume()
+    if given.fuse:
+        run.model.fuse()
     run.train()
 
 
