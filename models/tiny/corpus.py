@@ -23,8 +23,8 @@ LONGEST = 1024  # tokens of a dialogue; longer ones are cut off
 STRIDE = 32  # lengths are multiples of it: the processor's kernels are compiled anew for every length, in seconds
 WEIGHTS = {"system": 0.0, "user": 0.0, "assistant": 1.0}  # of the loss, by who speaks
 EXACT = 2.0  # times the weight, for what is right to the letter or wrong: the assistant's calls, and its tokens with a digit
-SERVICE_SHARE = 0.03  # of the dialogues, when the shared folder is there
-SCENE_SHARE = 0.6  # with tools; the others have a shop in the system prompt, or none
+SERVICE_SHARE = 0.06  # of the dialogues, when the shared folder is there
+SCENE_SHARE = 0.64  # with tools; the others have a shop in the system prompt, or none
 DRILL_STEPS = 300  # steps of the run in which drills are many
 DRILLS_FIRST, DRILLS_LATER = 0.6, 0.25  # of the dialogues
 HELD_OUT_SEED = 10**9  # batches from here on are for validation; training steps stay far below
@@ -74,8 +74,9 @@ class Corpus:
         for role, text in dialogue:
             header, body = self._ids(f"{role}\n"), self._ids(text)
             tokens += [*self.start, *header, *body, *self.end, *self.newline]
-            exact = [False, *([text.startswith(CALL)] * len(body))]  # whether to call at all weighs as much as any word
-            said = [self._weight(role, one or token in self.figures) for one, token in zip(exact, (*body, *self.end), strict=True)]
+            called = [False, *([text.startswith(CALL)] * len(body))]  # whether to call at all weighs as much as any word
+            exact = [one or token in self.figures for one, token in zip(called, (*body, *self.end), strict=True)]
+            said = [self._weight(role, one) for one in exact]
             weights += [0.0] * (1 + len(header)) + said + [0.0] * len(self.newline)
         return tokens, weights
 

@@ -78,8 +78,11 @@ def find(talk: DeskTalk) -> None:
     thing = rng.choice(talk.world.goods).name
     if rng.random() < 0.2:
         thing = rng.choice((rng.choice(rng.choice(TRADES).nouns).rstrip("*"), odd_word(rng)))
-    if rng.random() < 0.4:
+    draw = rng.random()
+    if draw < 0.4:
         thing = thing.split()[-1]
+    elif draw < 0.5:
+        thing = rng.choice([word for word in thing.split() if len(word) > 2] or [thing])
     wanted = talk.typed(thing if thing.endswith("s") or rng.random() < 0.3 else plural(thing))
     talk.ask("find", thing=wanted)
     found = talk.call("find_products", wanted)["products"]

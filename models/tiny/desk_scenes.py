@@ -56,7 +56,7 @@ TOPICS: tuple[tuple[float, tuple[str, ...], Topic], ...] = (
     (4, ("get_order",), track), (1.2, ("find_orders",), orders_of), (2.2, ("get_order", "cancel_order"), cancel),
     (2.2, ("get_order", "return_item"), send_back), (2.2, ("get_order", "change_address"), redirect),
     (4, ("get_product",), product), (2.6, ("find_products",), find), (1.8, ("add_to_cart",), cart),
-    (3, ("get_policy",), policy), (1.2, (), human), (1.6, (), trouble), (1.4, (), not_here), (4, (), aside),
+    (3, ("get_policy",), policy), (1.2, (), human), (1.6, (), trouble), (1.4, (), not_here), (5, (), aside),
 )  # fmt: skip
 """Weight, the tools that it needs, and what happens."""
 

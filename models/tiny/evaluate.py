@@ -28,7 +28,7 @@ from models.tiny.forward import Network
 from models.tiny.judge import ANYWHERE, calls_right, facts, refuses, says_the_same, ungrounded
 from models.tiny.phrases import read_phrases
 from models.tiny.served import Answer, Answers, Messages, Served, as_messages
-from models.tiny.shared import read_names, read_out_of_scope, read_services
+from models.tiny.shared import read_names, read_out_of_scope, read_services, shared_folder
 from models.tiny.tools import Said, Scene, Tool, as_dialogue, call_text
 
 from millrace.catalog.bundled import PATH
@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=PATH)
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--seed", default="examination")
-    parser.add_argument("--shared", type=Path, help="folder of the clean-licence dialogue sets")
+    parser.add_argument("--shared", type=shared_folder, help="folder of the clean-licence dialogue sets")
     parser.add_argument("--json", type=Path, help="writes the rows and what failed into this file")
     given = parser.parse_args()
     material = make_material(given.shared, given.scenes, given.seed)

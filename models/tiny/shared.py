@@ -7,6 +7,7 @@ splits and queries kept for tests are not read. The recipe also runs without thi
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import re
@@ -72,6 +73,14 @@ NOT_USED = {
     "repeat",
     "exchange_rate",
 }  # their answers need more than the phrase
+
+
+def shared_folder(text: str) -> Path:
+    """A folder named on the command line. One without the sets is refused: nothing would be read from it, silently."""
+    folder = Path(text)
+    if not (folder / "dialogues").is_dir():
+        raise argparse.ArgumentTypeError(f"{text} has no folder `dialogues`; leave --shared out to go without the sets")
+    return folder
 
 
 def read_heard(folder: Path) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from models.tiny.corpus import HELD_OUT_SEED, Batch, Corpus
 from models.tiny.model import Model, Shape
+from models.tiny.shared import shared_folder
 from tokenizers import Tokenizer
 
 SMOKE = Shape(hidden=64, layers=2, heads=2, kv_heads=1, head=32, feed_forward=128)
@@ -169,13 +170,13 @@ def _rate_scale(step: int, done: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--shared", type=Path, help="folder of the clean-licence dialogue sets")
+    parser.add_argument("--shared", type=shared_folder, help="folder of the clean-licence dialogue sets")
     parser.add_argument("--steps", type=int, help="4000 when left out, 100 with --smoke")
     parser.add_argument("--minutes", type=float, help="end after these minutes of training instead of after --steps")
     parser.add_argument("--size", type=int, default=4096, help="tokens in a batch, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--fuse", action="store_true", help="compile the network's parts: about a tenth faster, needs a C++ compiler")
+    parser.add_argument("--fuse", action="store_true", help="compile the network: a tenth faster, needs a C++ compiler")
     parser.add_argument("--smoke", action="store_true", help="a far smaller model, a hundred steps")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)

@@ -16,7 +16,7 @@ from typing import Any
 from models.tiny.conversation import Dialogue
 from models.tiny.desk_scenes import NO_NAMES, make_scene
 from models.tiny.dialogues import make_dialogue
-from models.tiny.shared import read_heard, read_names, read_services
+from models.tiny.shared import read_heard, read_names, read_services, shared_folder
 from models.tiny.tools import as_dialogue
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -98,7 +98,7 @@ def _said(dialogue: Dialogue) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--shared", type=Path)
+    parser.add_argument("--shared", type=shared_folder)
     parser.add_argument("--dialogues", type=int, default=20_000)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
