@@ -37,8 +37,8 @@ JOINED = 800
 def train_tokenizer(texts: Sequence[str], size: int = VOCABULARY, joined: int = JOINED) -> Tokenizer:
     """A tokenizer of `size` entries; the specials are the first ones, the last `joined` are frequent words with their mark.
 
-    A mark is what stands before a word: a blank, a quote, an underscore. The other words are in the same pieces wherever they
-    stand, so that a name can be copied piece by piece out of a sentence and into JSON.
+    A mark is what stands before a word: a blank, a quote, an underscore. All else is in the same pieces wherever it stands, but
+    for a first piece that is a frequent word itself, so that a name can be copied piece by piece out of a sentence into JSON.
     """
     apart = Tokenizer(models.BPE())
     apart.pre_tokenizer = pre_tokenizers.Sequence([_split(SPLIT), _split(MARK), _bytes()])
@@ -64,10 +64,14 @@ def train_tokenizer(texts: Sequence[str], size: int = VOCABULARY, joined: int = 
 
 
 def _frequent(whole: Any, texts: Sequence[str], vocabulary: Mapping[str, int]) -> list[str]:
-    """Words with their mark, the most frequent first, of which the vocabulary has the word alone."""
+    """Words with their mark, the most frequent first, of which the vocabulary has the word alone.
+
+    Of letters after a blank only the two that are words: names and numbers begin with the others.
+    """
     words = Counter(word for text in texts for word, _ in whole.pre_tokenize_str(text))
     fitting = [word for word in words if word[1:].isalpha() and word[1:] in vocabulary and word not in vocabulary]
     marked = [word for word in fitting if not word[0].isalpha() or word[0] == BLANK]
+    marked = [word for word in marked if len(word) > 2 or word[0] != BLANK or word[1] in "aI"]
     return sorted(marked, key=lambda word: (-words[word], word))
 
 

@@ -17,11 +17,12 @@ import torch
 from models.tiny.corpus import Corpus
 from models.tiny.export import export
 from models.tiny.forward import Network
-from models.tiny.model import Model, Shape
+from models.tiny.model import Model, Shape, attend
 from models.tiny.served import Served, as_messages
 from models.tiny.tools import Said
 from models.tiny.vocabulary import SPECIALS, VOCABULARY, texts, train_tokenizer
 from tokenizers import Tokenizer
+from torch.nn import functional
 
 STEPS = 300  # it saves at 100, 200 and 300
 TRAIN = (
@@ -59,6 +60,16 @@ def test_the_vocabulary_is_full(folder: Path) -> None:
     assert [tokenizer.encode(word).ids for word in SPECIALS] == [[place] for place in range(len(SPECIALS))]
 
 
+def test_a_name_is_in_the_same_pieces_everywhere(folder: Path) -> None:
+    """A rare word after a blank, in quotes or behind an underscore is the pieces that it is at the beginning of a text."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for word in ("Fastnet", "grolquist", "wobbelin"):
+        alone = tokenizer.encode(word).tokens
+        assert len(alone) > 1
+        for before in (" ", '"', "_", "a "):
+            assert tokenizer.encode(before + word).tokens[-len(alone) :] == alone
+
+
 def test_the_loss_counts_only_the_assistant(folder: Path) -> None:
     """Tokens of customers, prompts and tools have no weight; the assistant's, calls among them, have."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -85,6 +96,26 @@ def test_dialogues_in_a_batch_do_not_see_each_other() -> None:
     first, second = torch.arange(0, 8), torch.arange(8, 20)
     together = model(torch.cat((first, second)), [8, 12])
     assert torch.allclose(together[8:], model(second, [12]), atol=1e-6)
+
+
+def test_attention_is_torchs_own() -> None:
+    """Attention written out gives what torch's kernel gives, and no place sees a later one."""
+    torch.manual_seed(1)
+    q, k, v = (torch.randn(2, 50, 16) for _ in range(3))
+    later = torch.full((64, 64), -torch.inf).triu(1)
+    assert torch.allclose(attend(later, q, k, v), functional.scaled_dot_product_attention(q, k, v, is_causal=True), atol=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt install g++")
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler, about torch
+def test_a_fused_network_is_the_same_one() -> None:
+    """What --fuse compiles gives the same hidden states."""
+    torch.manual_seed(1)
+    model = Model(Shape(vocabulary=64, hidden=32, layers=1, heads=1, kv_heads=1, head=32, feed_forward=32))
+    tokens = torch.arange(0, 20)
+    plain = model(tokens, [20])
+    model.fuse()
+    assert torch.allclose(model(tokens, [20]), plain, atol=1e-5)
 
 
 def test_it_learns(trained: Path) -> None:
