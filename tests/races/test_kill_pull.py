@@ -25,10 +25,10 @@ VALUES: Final = 18_000_000
 """Four bytes each: 72 MB, which are three ranges."""
 
 
-def start_pull(hub: FakeHub, home: Path) -> subprocess.Popen[bytes]:
+def start_pull(hub: FakeHub, home: Path, stderr: int | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "millrace.cli.main", "model", "pull", "hf:acme/model", "--home", str(home), "--json"],
-        env={**os.environ, "HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"}, stdout=subprocess.PIPE,
+        env={**os.environ, "HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"}, stdout=subprocess.PIPE, stderr=stderr,
     )
 
 
