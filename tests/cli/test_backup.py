@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Cli
-from tests.postgres import shared
 
 from millrace.archive.manifest import NAME
 from millrace.store.sqlite_database import SqliteDatabase
@@ -175,19 +174,3 @@ def test_the_restore_that_was_killed_is_in_nobody_s_way(archive: Path, tmp_path:
     assert restored.json("restore", str(archive))["audit"]["ok"] is True
     assert not left.exists()
     assert not (restored.home / "journal").exists()
-
-
-def test_a_home_moves_to_postgresql_and_back(acme: Cli, archive: Path, tmp_path: Path) -> None:
-    """With another settings file the books go on in the other database: restored, used, backed up, restored again."""
-    server = shared()
-    config = tmp_path / "cluster.toml"
-    config.write_text(f'[store]\nurl = "{server.url(server.new_database())}"\n')
-    cluster = Cli(tmp_path / "cluster")
-    assert cluster.json("restore", str(archive), "--config", str(config))["audit"]["ok"] is True
-    assert cluster.json("balance", "--tenant", "acme") == acme.json("balance", "--tenant", "acme")
-    cluster.text("grant", "create", "--tenant", "acme", "--amount", "5.00")
-    assert cluster.json("usage", "--tenant", "acme") == acme.json("usage", "--tenant", "acme")
-    assert cluster.json("backup", str(tmp_path / "two.zip"), "--audit")["audit"]["ok"] is True
-    back = Cli(tmp_path / "back")
-    assert back.json("restore", str(tmp_path / "two.zip"), "--config", str(acme.home / "millrace.toml"))["audit"]["ok"] is True
-    assert back.json("balance", "--tenant", "acme") == cluster.json("balance", "--tenant", "acme")

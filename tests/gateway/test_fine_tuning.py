@@ -1,4 +1,4 @@
-"""`/v1/fine_tuning`: jobs as the API makes, shows and ends them. What trains them is tests/tuning's."""
+"""`/v1/fine_tuning`: jobs as the API makes, shows and ends them. What trains them is tests/scenarios/tuning's."""
 
 import json
 from typing import Any

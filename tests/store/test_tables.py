@@ -4,13 +4,12 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from tests.postgres import fresh_database
 
 from millrace import schema
 from millrace.store.database import Database
 from millrace.store.migrations import Migration
 from millrace.store.sqlite_database import SqliteDatabase
-from millrace.store.tables import Table, is_empty, pages, schema_number, tables
+from millrace.store.tables import is_empty, pages, tables
 
 PAIRS = Migration(
     1, "0001_pairs.sql", "CREATE TABLE pair (b TEXT NOT NULL, a INTEGER NOT NULL, PRIMARY KEY (a, b)) STRICT, WITHOUT ROWID;"
@@ -48,19 +47,6 @@ def test_a_table_comes_after_those_that_it_refers_to(tmp_path: Path) -> None:
                         ("dropped_range", "archived"), ("credit_grant", "live_grant"), ("epoch", "open_hold")):  # fmt: skip
         assert names.index(first) < names.index(then)
     assert "migration" not in names
-
-
-def by_name(table: Table) -> dict[str, str]:
-    return {column.name: column.kind for column in table.columns}
-
-
-def test_both_makes_have_the_same_tables(tmp_path: Path) -> None:
-    """The twins of the migrations agree: tables, columns with their kinds, primary keys."""
-    with contextlib.closing(schema.open_database(tmp_path / "one.db")) as one, fresh_database() as other:
-        ours = {table.name: (by_name(table), table.key) for table in one.read(tables)}
-        theirs = {table.name: (by_name(table), table.key) for table in other.read(tables)}
-        assert ours == theirs
-        assert one.read(schema_number) == other.read(schema_number) == len(schema.migrations())
 
 
 def test_a_database_with_any_row_is_not_empty(tmp_path: Path) -> None:

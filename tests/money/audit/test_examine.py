@@ -1,4 +1,4 @@
-"""The audit of a database in use: in pages, from a mark or from the first row, on both makes of database."""
+"""The audit of a database in use: in pages, from a mark or from the first row."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests import postgres
 from tests.money.audit.life import Life
 
 from millrace import schema
@@ -29,15 +28,9 @@ def sqlite(folder: Path) -> Iterator[Database]:
     db.close()
 
 
-@contextmanager
-def postgresql(_: Path) -> Iterator[Database]:
-    with postgres.fresh_database() as db:
-        yield db
-
-
-@pytest.fixture(params=[sqlite, postgresql], ids=["sqlite", "postgresql"])
-def life(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Life]:
-    with request.param(tmp_path) as db:
+@pytest.fixture
+def life(tmp_path: Path) -> Iterator[Life]:
+    with sqlite(tmp_path) as db:
         yield Life(db)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.money.audit.life import Life
-from tests.money.audit.test_examine import postgresql, sqlite
+from tests.money.audit.test_examine import sqlite
 from tests.money.house import NOVEMBER_23
 
 from millrace.base.clock import FakeClock
@@ -18,26 +18,29 @@ from millrace.money.audit.reconcile import MoneyLine, Reconciliation, TokenLine,
 from millrace.money.invoices import store as invoices
 from millrace.money.invoices.draft import Customer
 from millrace.money.metering.store import count_made
+from millrace.store.database import Database
 
 DAY = 86_400 * NANO
 NONE = Tokens(0, 0, 0)
 
 
-@pytest.fixture(params=[sqlite, postgresql], ids=["sqlite", "postgresql"])
-def life(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Life]:
+@pytest.fixture
+def life(tmp_path: Path) -> Iterator[Life]:
+    with sqlite(tmp_path) as db:
+        yield two_days_of(db)
+
+
+def two_days_of(db: Database) -> Life:
     """Nine requests of 5 + 5 tokens end on the first day and one on the second; bolt is invoiced for the three of its."""
-    with request.param(tmp_path) as db:
-        life = Life(db)
-        life.pass_by(10)
-        life.now += DAY
-        life.pass_by(1)
-        db.write_now(lambda tx: count_made(tx, 1, [("tiny", "2026-11-23", 9, 50, 51), ("tiny", "2026-11-24", 1, 5, 5)]))
-        db.write_now(
-            lambda tx: invoices.run(
-                tx, Customer("ten_bolt", "Bolt"), month_of(NOVEMBER_23), life.now, Ids(FakeClock(life.now))
-            )
-        )
-        yield life
+    life = Life(db)
+    life.pass_by(10)
+    life.now += DAY
+    life.pass_by(1)
+    db.write_now(lambda tx: count_made(tx, 1, [("tiny", "2026-11-23", 9, 50, 51), ("tiny", "2026-11-24", 1, 5, 5)]))
+    db.write_now(
+        lambda tx: invoices.run(tx, Customer("ten_bolt", "Bolt"), month_of(NOVEMBER_23), life.now, Ids(FakeClock(life.now)))
+    )
+    return life
 
 
 def two_days(life: Life) -> Reconciliation:

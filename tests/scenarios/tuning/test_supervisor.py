@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.tuning.conftest import CREDIT, House, example
+from tests.scenarios.tuning.conftest import CREDIT, House, example
 
 from millrace.base.errors import Refusal
 from millrace.base.money import divide_half_even
