@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from models.tiny.goods import COUNTRIES, CUSTOMERS, DAYS
+from models.tiny.odd import odd_word
 from models.tiny.phrases import read_phrases
 from models.tiny.spin import capital, casual, pick
 from models.tiny.worlds import Shop
@@ -86,7 +87,7 @@ def fillings(rng: random.Random) -> dict[str, str]:
     numbers = {"n": str(rng.randint(1, 99)), "m": str(rng.randint(2, 99))}
     grammar = {"is_": "is", "is_c": "Is", "costs": "costs"}
     places = {"country": rng.choice(COUNTRIES), "day": rng.choice(DAYS), "customer": rng.choice(CUSTOMERS)}
-    return filled | numbers | grammar | places
+    return filled | numbers | grammar | places | {"odd": odd_word(rng)}
 
 
 def replied(phrases: Sequence[str], answers: Sequence[str], topic: str = "") -> Topic:

@@ -87,11 +87,12 @@ def named(talk: Talk) -> None:
 
 
 def out_of_scope(talk: Talk) -> None:
+    """Half of the refusals name no subject: what to say where the subject is unclear."""
     rng = talk.rng
     topic = rng.choice([*OUT_OF_SCOPE, *(key for key in HEARD_OUT_OF_SCOPE if key in talk.heard)])
     question = talk.phrase(topic, OUT_OF_SCOPE[topic]) if topic in OUT_OF_SCOPE else rng.choice(talk.heard[topic])
     after = pick(rng, SMALL["limit_shop" if talk.shop else "limit_alone"], shop=talk.shop_name)
-    said = pick(rng, SMALL["limit"], topic=topic)
+    said = pick(rng, SMALL["limit_any"]) if rng.random() < 0.5 else pick(rng, SMALL["limit"], topic=topic)
     talk.exchange(question, f"{said} {after}" if rng.random() < 0.75 else said)
 
 
