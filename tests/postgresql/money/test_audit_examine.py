@@ -7,6 +7,6 @@ from tests.money.audit.test_examine import *  # noqa: F403 - each of its tests i
 from millrace.store.postgres_database import PostgresDatabase
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # in place of the one on SQLite
 def life(db: PostgresDatabase) -> Life:
     return Life(db)

@@ -8,6 +8,6 @@ from tests.money.audit.test_reconcile import two_days_of
 from millrace.store.postgres_database import PostgresDatabase
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]  # in place of the one on SQLite
 def life(db: PostgresDatabase) -> Life:
     return two_days_of(db)
