@@ -58,13 +58,10 @@ class Disk:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     at = tmp_path / "disk"
     at.mkdir()
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not os.environ.get("CI"):
         pytest.skip("mounting a small disk needs root")
-    try:
-        with Disk(at) as made:
-            yield made
-    except subprocess.CalledProcessError as refused:
-        pytest.skip(f"a small disk cannot be mounted here: {refused.stderr!r}")
+    with Disk(at) as made:
+        yield made
 
 
 def test_a_pull_that_fills_the_disk_goes_on_when_there_is_room(disk: Disk) -> None:
